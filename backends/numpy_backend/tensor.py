@@ -1,0 +1,471 @@
+"""The tape: a tensor that remembers which layer made it, so that backward() finds its way.
+
+A layer is a pair of pure functions on arrays. Applying one records a node, numbered in the order
+of execution; backward() visits the nodes from the last to the first, so a layer or a tensor that
+was used twice has all its gradients added up before they travel on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from twingrad.backends.numpy_backend.kernels import KERNELS
+from twingrad.core.arguments import check_signature, explain, nan_label, no_gradient
+from twingrad.core.backend import owner
+from twingrad.core.errors import BackendError, GradientError, ShapeError
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.spec import Array, LayerSpec
+
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_order = count()
+DTYPE_NAMES = {
+    np.dtype(name): name for name in ("bool", "float16", "float32", "float64", "int32", "int64")
+}
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside this context."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+class Node:
+    """One application of a layer: what its backward needs, and where the gradients go."""
+
+    __slots__ = ("order", "parents", "retained", "saved", "spec", "versions")
+
+    def __init__(self, spec: LayerSpec, saved: Any, parents: tuple[Tensor | None, ...]) -> None:
+        self.spec = spec
+        self.saved = saved
+        self.parents: tuple[Tensor | None, ...] | None = parents
+        self.versions = tuple(-1 if parent is None else parent._version for parent in parents)
+        self.order = next(_order)
+        self.retained: weakref.ref[Tensor] | None = None
+
+    def gradients(self, grad_y: Array, retain_graph: bool) -> list[tuple[Tensor, Array]]:
+        """Return each parent that wants a gradient with the gradient it gets."""
+        parents = self.parents
+        if parents is None:
+            raise GradientError(
+                f"backward: the tape behind this value was freed by an earlier backward() "
+                f"({self.spec.name}); call the first one with retain_graph=True to go twice"
+            )
+        for parent, version in zip(parents, self.versions, strict=True):
+            if parent is not None and parent._version != version:
+                raise GradientError(
+                    f"backward: an input of {self.spec.name} was changed in place after the "
+                    f"forward pass; call backward() before the optimizer's step()"
+                )
+        grads = run_backward(self.spec, grad_y, self.saved)
+        if not retain_graph:
+            self.saved = self.parents = None
+        return [
+            (parent, grad)
+            for parent, grad in zip(parents, grads, strict=True)
+            if parent is not None and grad is not None and parent.requires_grad
+        ]
+
+
+class Tensor:
+    """An array with a gradient: the NumPy side's counterpart of torch.Tensor, method by method."""
+
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "_node",
+        "_version",
+        "data",
+        "is_parameter",
+        "requires_grad",
+    )
+    # NumPy arrays leave `array * tensor` to the tensor; without this they would drop the tape.
+    __array_ufunc__ = None
+
+    def __init__(self, data: Array, requires_grad: bool = False, node: Node | None = None) -> None:
+        self.data = data
+        self.requires_grad = requires_grad
+        self._node = node
+        self._grad: Array | None = None
+        self._version = 0
+        self.is_parameter = False
+
+    # What it holds
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() left here, or None."""
+        return None if self._grad is None else Tensor(self._grad)
+
+    @grad.setter
+    def grad(self, value: Tensor | Array | None) -> None:
+        if value is None:
+            self._grad = None
+            return
+        array = value.data if isinstance(value, Tensor) else np.asarray(value)
+        if array.shape != self.shape:
+            raise ShapeError(
+                f"grad: the tensor has shape {self.shape}, so grad must; got {array.shape}"
+            )
+        self._grad = array.astype(self.dtype)
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def numel(self) -> int:
+        return self.data.size
+
+    def item(self) -> float:
+        if self.data.size != 1:
+            raise ShapeError(f"item: a tensor of one element is needed; got shape {self.shape}")
+        return self.data.item()
+
+    def numpy(self) -> Array:
+        """Return a copy of the values."""
+        return self.data.copy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("a tensor gives its values away as a copy only")
+        return self.data.astype(dtype or self.dtype, copy=True)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.data, separator=", ", prefix="tensor(")
+        return f"tensor({values}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise GradientError("deepcopy: only a leaf can be copied; call detach() first")
+        copy = memo[id(self)] = Tensor(self.data.copy(), self.requires_grad)
+        copy.is_parameter = self.is_parameter
+        copy._grad = None if self._grad is None else self._grad.copy()
+        return copy
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a tensor is not pickled; save models with twingrad.save_checkpoint")
+
+    # Its place on the tape
+
+    def detach(self) -> Tensor:
+        """Return the same values, cut off from the tape."""
+        return Tensor(self.data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        if self._node is not None and not requires_grad:
+            raise GradientError(
+                "requires_grad_: only a leaf can stop requiring a gradient; use detach()"
+            )
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this intermediate result in .grad, as leaves do."""
+        if self._node is not None:
+            self._node.retained = weakref.ref(self)
+
+    def replace_(self, data: Array) -> None:
+        """Put new values in place; a tape that still needs the old ones will refuse to run."""
+        self.data[...] = data
+        self._version += 1
+
+    def backward(self, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this value to .grad of every leaf that it was computed from.
+
+        `gradient` is the upstream gradient, of this tensor's shape; a tensor of one element may do
+        without. Raises GradientError if there is no tape, or if it has been freed.
+        """
+        if not self.requires_grad:
+            raise GradientError(
+                "backward: nothing that this value was computed from requires a gradient, "
+                "or it was computed under no_grad()"
+            )
+        grads: dict[Node, Array] = {}
+        waiting: list[tuple[int, Node]] = []
+
+        def deliver(tensor: Tensor, grad: Array) -> None:
+            node = tensor._node
+            if node is None:
+                tensor._grad = grad.copy() if tensor._grad is None else tensor._grad + grad
+            elif node in grads:
+                grads[node] = grads[node] + grad
+            else:
+                grads[node] = grad
+                heapq.heappush(waiting, (-node.order, node))
+
+        deliver(self, self._upstream(gradient))
+        while waiting:
+            _, node = heapq.heappop(waiting)
+            grad_y = grads.pop(node)
+            retained = node.retained() if node.retained else None
+            if retained is not None:
+                retained._grad = grad_y if retained._grad is None else retained._grad + grad_y
+            for parent, grad in node.gradients(grad_y, retain_graph):
+                deliver(parent, grad)
+
+    def _upstream(self, gradient: Tensor | Array | None) -> Array:
+        if gradient is None:
+            if self.data.size != 1:
+                raise GradientError(
+                    f"backward: the value has shape {self.shape}, so a gradient of that shape is "
+                    f"needed; got none (sum it or take its mean to have one number)"
+                )
+            return np.ones(self.shape, self.dtype)
+        array = gradient.data if isinstance(gradient, Tensor) else np.asarray(gradient)
+        if array.shape != self.shape:
+            raise ShapeError(
+                f"backward: the value has shape {self.shape}, so gradient must be {self.shape}; "
+                f"got {array.shape}"
+            )
+        return array.astype(self.dtype)
+
+    # Structure operations
+
+    def __add__(self, other: Any) -> Tensor:
+        return _binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary("sub", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary("div", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _binary("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _binary("pow", other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _binary("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _binary("matmul", other, self)
+
+    def __neg__(self) -> Tensor:
+        return apply(OPERATIONS["neg"], {"x": self}, {})
+
+    def __getitem__(self, index: Any) -> Tensor:
+        parts = index if isinstance(index, tuple) else (index,)
+        arrays = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+        chosen = arrays if isinstance(index, tuple) else arrays[0]
+        return apply(OPERATIONS["getitem"], {"x": self}, {"index": chosen})
+
+    def exp(self) -> Tensor:
+        return apply(OPERATIONS["exp"], {"x": self}, {})
+
+    def log(self) -> Tensor:
+        return apply(OPERATIONS["log"], {"x": self}, {})
+
+    def sqrt(self) -> Tensor:
+        return apply(OPERATIONS["sqrt"], {"x": self}, {})
+
+    def sum(self, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
+        settings = {"axis": _one_of(dim, axis), "keepdim": keepdim}
+        return apply(OPERATIONS["sum"], {"x": self}, settings)
+
+    def mean(self, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
+        settings = {"axis": _one_of(dim, axis), "keepdim": keepdim}
+        return apply(OPERATIONS["mean"], {"x": self}, settings)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return apply(OPERATIONS["reshape"], {"x": self}, {"shape": _unpacked(shape)})
+
+    view = reshape
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        if not self.ndim:
+            return self.reshape(1)
+        start, end = start_dim % self.ndim, end_dim % self.ndim
+        length = int(np.prod(self.shape[start : end + 1]))
+        return self.reshape(*self.shape[:start], length, *self.shape[end + 1 :])
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        return self.reshape(np.expand_dims(self.data, dim).shape)
+
+    def permute(self, *dims: Any) -> Tensor:
+        return apply(OPERATIONS["transpose"], {"x": self}, {"axes": _unpacked(dims)})
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        axes = list(range(self.ndim))
+        axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+        return self.permute(*axes)
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - torch's name
+        return apply(OPERATIONS["transpose"], {"x": self}, {"axes": None})
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - torch's name
+        return self.transpose(-1, -2)
+
+    # Comparisons carry no gradient
+
+    def __lt__(self, other: Any) -> Tensor:
+        return Tensor(self.data < _plain(other))
+
+    def __le__(self, other: Any) -> Tensor:
+        return Tensor(self.data <= _plain(other))
+
+    def __gt__(self, other: Any) -> Tensor:
+        return Tensor(self.data > _plain(other))
+
+    def __ge__(self, other: Any) -> Tensor:
+        return Tensor(self.data >= _plain(other))
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return Tensor(np.asarray(self.data == _plain(other)))
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return Tensor(np.asarray(self.data != _plain(other)))
+
+    __hash__ = object.__hash__
+
+
+def concat(tensors: list[Tensor], axis: int) -> Tensor:
+    """Join tensors along an axis that they have."""
+    inputs = {f"x{index}": tensor for index, tensor in enumerate(tensors)}
+    return apply(OPERATIONS["concat"], inputs, {"axis": axis})
+
+
+def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Tensor:
+    """Run a layer on tensors and arrays, and put it on the tape if a gradient may be wanted."""
+    tensors = {
+        name: value if type(value) is Tensor else _as_tensor(spec, name, value)
+        for name, value in inputs.items()
+        if value is not None
+    }
+    arrays = {name: tensor.data for name, tensor in tensors.items()}
+    y, saved = run_forward(spec, arrays, settings)
+    if not _recording.get() or not any(tensor.requires_grad for tensor in tensors.values()):
+        return Tensor(y)
+    for name in spec.constants:
+        if name in tensors and tensors[name].requires_grad:
+            raise no_gradient(spec, name)
+    order = tensors if spec.variadic else spec.inputs
+    parents = tuple(tensors.get(name) for name in order)
+    return Tensor(y, True, Node(spec, saved, parents))
+
+
+def run_forward(
+    spec: LayerSpec, arrays: dict[str, Array], settings: Mapping[str, Any]
+) -> tuple[Array, Any]:
+    """Check the arrays against the spec and run the layer's forward: returns (y, saved)."""
+    signature = tuple((name, array.shape, _dtype_name(array)) for name, array in arrays.items())
+    check_signature(spec.name, signature)
+    for name in spec.labels:
+        if name in arrays and np.isnan(arrays[name]).any():
+            raise nan_label(spec, name, np.argwhere(np.isnan(arrays[name]))[0])
+    # float16 is for storage: everything is computed in float32 and rounded once.
+    wide = {
+        name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in arrays.items()
+    }
+    try:
+        with np.errstate(all="ignore"):
+            y, saved = KERNELS[spec.name].forward(**wide, **settings)
+    except (ValueError, IndexError, TypeError) as error:
+        reason = explain(spec, {name: array.shape for name, array in arrays.items()}, settings)
+        if reason is None:
+            raise
+        raise ShapeError(reason) from error
+    return np.asarray(y, np.float16 if signature[0][2] == "float16" else None), saved
+
+
+def run_backward(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
+    """Run the layer's backward: returns a gradient for each input, None for those without."""
+    half = grad_y.dtype == np.float16
+    with np.errstate(all="ignore"):
+        grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
+    return tuple(grad.astype(np.float16) if half and grad is not None else grad for grad in grads)
+
+
+def _dtype_name(array: Array) -> str:
+    return DTYPE_NAMES.get(array.dtype) or array.dtype.name
+
+
+def _as_tensor(spec: LayerSpec, name: str, value: Any) -> Tensor:
+    backend = owner(value)
+    if backend is not None and backend.tensor_type is not Tensor:
+        raise BackendError(
+            f"{spec.name}: {name} is a {backend.name} tensor among numpy tensors; "
+            f"move it with twingrad.to_numpy({name})"
+        )
+    # A copy: the caller may reuse its array before backward() runs.
+    return Tensor(np.array(value))
+
+
+def _binary(name: str, x: Any, y: Any) -> Tensor:
+    return apply(OPERATIONS[name], {"x": _operand(x, y), "y": _operand(y, x)}, {})
+
+
+def _operand(value: Any, other: Any) -> Any:
+    """Return `value` as it is, or a Python number in the other operand's dtype."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Tensor(np.asarray(value, other.dtype))
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return value.data if isinstance(value, Tensor) else value
+
+
+def _one_of(dim: Any, axis: Any) -> Any:
+    return axis if dim is None else dim
+
+
+def _unpacked(values: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(values[0]) if len(values) == 1 and not isinstance(values[0], int) else values

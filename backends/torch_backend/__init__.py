@@ -1,0 +1,248 @@
+"""Every layer in PyTorch, differentiated by autograd."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twingrad.backends.torch_backend.kernels import KERNELS, OPTIMIZERS
+from twingrad.backends.torch_backend.module import build
+from twingrad.core.arguments import check_signature, explain, nan_label, no_gradient
+from twingrad.core.backend import States, owner
+from twingrad.core.errors import BackendError, ShapeError
+from twingrad.core.module import Module
+from twingrad.core.random import Draws
+from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
+
+# float(loss) is how a loop reads its loss on either backend; torch warns of it since 2.13.
+warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True to a scalar")
+
+__all__ = ["TorchBackend", "backend"]
+
+DTYPE_NAMES = {
+    torch.bool: "bool",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.float32: "float32",
+    torch.float64: "float64",
+}
+
+
+class TorchBackend:
+    """PyTorch's own kernels, mended where they mean something else than the spec."""
+
+    name = "torch"
+    tensor_type = Tensor
+
+    def forward(self, spec: LayerSpec, inputs: Arrays, settings: Settings) -> Array:
+        with torch.no_grad():
+            return self.to_numpy(self.apply(spec, _tensors(spec, inputs), settings))
+
+    def vjp(
+        self, spec: LayerSpec, inputs: Arrays, grad_y: Callable[[Array], Array], settings: Settings
+    ) -> tuple[Array, Arrays]:
+        tensors = _tensors(spec, inputs)
+        data = {*spec.booleans, *spec.constants}
+        leaves = {
+            name: tensor.requires_grad_()
+            for name, tensor in tensors.items()
+            if name not in data and tensor.is_floating_point()
+        }
+        y = self.apply(spec, tensors, settings)
+        upstream = torch.tensor(grad_y(self.to_numpy(y)))
+        grads = torch.autograd.grad(y, list(leaves.values()), upstream, allow_unused=True)
+        return self.to_numpy(y), {
+            name: np.zeros(inputs[name].shape, inputs[name].dtype)
+            if grad is None
+            else self.to_numpy(grad)
+            for name, grad in zip(leaves, grads, strict=True)
+        }
+
+    def optimizer_step(
+        self, spec: OptimizerSpec, params: Arrays, grads: Arrays, states: States, settings: Settings
+    ) -> tuple[Arrays, States]:
+        new_params, new_states = dict(params), dict(states)
+        weights = []
+        for name, grad in grads.items():
+            weight = torch.tensor(params[name])
+            weight.grad = torch.tensor(grad)
+            weights.append(weight)
+        new = [
+            self.optimizer_state(
+                weight,
+                states.get(name, {}).get("step", 0),
+                {key: value for key, value in states.get(name, {}).items() if key != "step"},
+            )
+            for name, weight in zip(grads, weights, strict=True)
+        ]
+        if weights:
+            self.update(spec, weights, new, settings)
+        for name, weight, state in zip(grads, weights, new, strict=True):
+            new_params[name] = self.to_numpy(weight)
+            new_states[name] = {
+                key: int(value) if key == "step" else self.to_numpy(value)
+                for key, value in state.items()
+            }
+        return new_params, new_states
+
+    def apply(self, spec: LayerSpec, inputs: Mapping[str, Any], settings: Settings) -> Tensor:
+        given = {name: value for name, value in inputs.items() if value is not None}
+        if not torch.compiler.is_compiling():
+            given = self._checked(spec, given)
+        try:
+            return KERNELS[spec.name](**given, **settings)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            shapes = {name: tuple(value.shape) for name, value in given.items()}
+            reason = explain(spec, shapes, settings)
+            if reason is None:
+                raise
+            raise ShapeError(reason) from error
+
+    def concat(self, tensors: list[Tensor], axis: int) -> Tensor:
+        return torch.cat(tensors, axis)
+
+    def tensor(
+        self, array: Array, *, requires_grad: bool = False, device: str | None = None
+    ) -> Tensor:
+        return torch.tensor(np.ascontiguousarray(array), device=_device(device)).requires_grad_(
+            requires_grad
+        )
+
+    def to_numpy(self, tensor: Tensor) -> Array:
+        plain = tensor.detach()
+        # NumPy has no bfloat16; every one of its numbers is a float32.
+        plain = plain.float() if plain.dtype == torch.bfloat16 else plain
+        array: Array = plain.cpu().numpy()
+        return array.copy()
+
+    def assign(self, tensor: Tensor, values: Array) -> None:
+        with torch.no_grad():
+            tensor.copy_(torch.from_numpy(values))
+
+    def draw_keep(
+        self, draws: Draws, x: Tensor, shape: tuple[int, ...], p: float, native: bool
+    ) -> Tensor:
+        if native:
+            return torch.rand(shape, device=x.device) >= p
+        return _drawn(draws, x, shape, p)
+
+    def identity_rows(self, key: Tensor) -> Tensor:
+        length = key.shape[-2]
+        eye = torch.eye(length, dtype=key.dtype, device=key.device)
+        return eye.expand(*key.shape[:-1], length)
+
+    def build(
+        self,
+        module: Module,
+        values: Mapping[int, Array],
+        dtype: str,
+        device: str | None,
+        prepare: Callable[[Module, Any, str], None],
+    ) -> Any:
+        target, kind = _device(device), getattr(torch, dtype)
+        tensors = {
+            key: torch.tensor(array, dtype=kind, device=target) for key, array in values.items()
+        }
+        return build(module, tensors, prepare)
+
+    def update(
+        self,
+        spec: OptimizerSpec,
+        params: list[Tensor],
+        states: list[dict[str, Any]],
+        settings: Settings,
+    ) -> None:
+        for param, state in zip(params, states, strict=True):
+            state.setdefault("step", torch.tensor(0.0))
+            for name in spec.state:
+                state.setdefault(name, torch.zeros_like(param, memory_format=torch.preserve_format))
+        entries = {name: [state[name] for state in states] for name in spec.state}
+        steps = [state["step"] for state in states]
+        grads = [param.grad for param in params]
+        with torch.no_grad():
+            OPTIMIZERS[spec.name](params, grads, entries, steps, settings)
+        for name, tensors in entries.items():
+            for state, tensor in zip(states, tensors, strict=True):
+                state[name] = tensor
+
+    def optimizer_state(self, param: Tensor, step: int, arrays: Arrays) -> dict[str, Any]:
+        return {
+            "step": torch.tensor(float(step)),
+            **{name: torch.tensor(array).to(param) for name, array in arrays.items()},
+        }
+
+    def detached(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().clone()
+
+    def clip_grad_norm(self, params: list[Tensor], max_norm: float) -> float:
+        return float(torch.nn.utils.clip_grad_norm_(params, max_norm))
+
+    def no_grad(self) -> AbstractContextManager[None]:
+        return torch.no_grad()
+
+    def _checked(self, spec: LayerSpec, given: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the inputs as tensors, after every check that the spec asks for."""
+        device = next((value.device for value in given.values() if isinstance(value, Tensor)), None)
+        tensors = {name: _as_tensor(spec, name, value, device) for name, value in given.items()}
+        check_signature(
+            spec.name,
+            tuple(
+                (
+                    name,
+                    tuple(x.shape),
+                    DTYPE_NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch."),
+                )
+                for name, x in tensors.items()
+            ),
+        )
+        for name in spec.labels:
+            if name in tensors and bool(torch.isnan(tensors[name]).any()):
+                raise nan_label(spec, name, torch.nonzero(torch.isnan(tensors[name]))[0].tolist())
+        if torch.is_grad_enabled():
+            for name in spec.constants:
+                if name in tensors and tensors[name].requires_grad:
+                    raise no_gradient(spec, name)
+        return tensors
+
+
+def _tensors(spec: LayerSpec, inputs: Arrays) -> dict[str, Any]:
+    return {name: _as_tensor(spec, name, array, None) for name, array in inputs.items()}
+
+
+def _as_tensor(spec: LayerSpec, name: str, value: Any, device: torch.device | None) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    other = owner(value)
+    if other is not None:
+        raise BackendError(
+            f"{spec.name}: {name} is a {other.name} tensor among torch tensors; "
+            f"move it with twingrad.to_numpy({name})"
+        )
+    # A copy: the caller may reuse its array, and torch cannot share a reversed or read-only one.
+    return torch.tensor(np.array(value), device=device)
+
+
+def _device(device: str | None) -> torch.device | None:
+    if device is None:
+        return None
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackendError(f"backend 'torch': device {device!r} cannot be used: {reason}") from None
+    return place
+
+
+@torch.compiler.disable
+def _drawn(draws: Draws, x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
+    return torch.from_numpy(draws.keep(shape, p)).to(x.device)
+
+
+backend = TorchBackend()

@@ -1,0 +1,46 @@
+"""Attention: y = softmax(scale * query @ key.T, where visible) @ value."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from twingrad.backends.torch_backend import dropout, softmax
+
+
+def forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    keep: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    p: float = 0.0,
+) -> Tensor:
+    scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+    if mask is None and keep is None and not causal:
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)
+    shape = (*query.shape[:-1], key.shape[-2])
+    visible = (
+        torch.ones(shape, dtype=torch.bool, device=query.device)
+        if mask is None
+        else mask.expand(shape)
+    )
+    visible = visible.tril() if causal else visible
+    # torch's fused kernels let a NaN in a masked key or value through, since 0 * NaN is NaN. So
+    # what is not finite becomes 0, and the queries that may see it are spoilt afterwards.
+    finite = [torch.isfinite(x) for x in (query, key, value)]
+    query, key, value = (
+        x.masked_fill(~ok, 0) for x, ok in zip((query, key, value), finite, strict=True)
+    )
+    scores = (scale * (query @ key.mT)).masked_fill(~visible, -torch.inf)
+    weights = softmax.forward(scores)
+    if keep is not None:
+        weights = dropout.forward(weights, keep, p)
+    bad_query, bad_key, bad_value = (~ok.all(dim=-1) for ok in finite)
+    sees_bad = (visible & (bad_key | bad_value).unsqueeze(-2)).any(dim=-1)
+    sees_bad = sees_bad | (bad_query & visible.any(dim=-1))
+    spoilt = torch.ones_like(sees_bad, dtype=query.dtype).masked_fill(sees_bad, torch.nan)
+    return (weights @ value) * spoilt.unsqueeze(-1)

@@ -1,0 +1,89 @@
+"""A recipe as a torch.nn.Module, so that all that torch offers for modules works on it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from twingrad.core.module import Module, Parameter
+from twingrad.core.state import LoadedKeys, load_state_dict
+
+# What torch.nn.Module must do itself, whatever the recipe's class says.
+OWN = {"__init__", "__call__", "__dict__", "__weakref__", "__module__", "__doc__", "__repr__"}
+
+
+class BuiltModule(torch.nn.Module):
+    """The parent of every built module: torch.nn.Module, and state dicts of either backend."""
+
+    def load_state_dict(  # type: ignore[override]
+        self,
+        state_dict: Mapping[str, Any],
+        strict: bool = True,
+        assign: bool = False,  # noqa: ARG002 - values are copied, so that an optimizer keeps its hold
+    ) -> LoadedKeys:
+        own = dict(self.named_parameters(remove_duplicate=False))
+        return load_state_dict(own, state_dict, strict)
+
+
+@functools.cache
+def torch_class(recipe_class: type[Module]) -> type[BuiltModule]:
+    """Return a torch.nn.Module class with the methods of `recipe_class`."""
+    own_classes = recipe_class.__mro__[: recipe_class.__mro__.index(Module)]
+    namespace: dict[str, Any] = {}
+    for cls in reversed(own_classes):
+        namespace |= {name: value for name, value in vars(cls).items() if name not in OWN}
+    namespace["forward"] = _taking_arrays(recipe_class.forward)
+    namespace["__module__"] = recipe_class.__module__
+    namespace["__doc__"] = recipe_class.__doc__
+    return type(recipe_class.__name__, (BuiltModule, recipe_class), namespace)
+
+
+def build(
+    module: Module,
+    values: Mapping[int, torch.Tensor],
+    prepare: Callable[[Module, Any, str], None],
+) -> BuiltModule:
+    """Return `module` and all inside it as torch modules with these parameters."""
+    parameters = {key: torch.nn.Parameter(tensor) for key, tensor in values.items()}
+    built: dict[int, BuiltModule] = {}
+
+    def build_one(recipe: Module, name: str) -> BuiltModule:
+        if id(recipe) in built:
+            return built[id(recipe)]
+        cls = torch_class(type(recipe))
+        twin = built[id(recipe)] = cls.__new__(cls)
+        torch.nn.Module.__init__(twin)
+        for key, value in vars(recipe).items():
+            if isinstance(value, Module):
+                setattr(twin, key, build_one(value, f"{name}.{key}" if name else key))
+            elif isinstance(value, Parameter):
+                setattr(twin, key, parameters[id(value)])
+            else:
+                setattr(twin, key, value)
+        prepare(recipe, twin, name)
+        return twin
+
+    return build_one(module, "")
+
+
+def _taking_arrays(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `forward` take NumPy arrays as they are, on the device of the module's parameters."""
+
+    @functools.wraps(forward)
+    def taking_arrays(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(value, np.ndarray) for value in (*args, *kwargs.values())):
+            device = next((parameter.device for parameter in self.parameters()), None)
+            args = tuple(_moved(value, device) for value in args)
+            kwargs = {name: _moved(value, device) for name, value in kwargs.items()}
+        return forward(self, *args, **kwargs)
+
+    return taking_arrays
+
+
+def _moved(value: Any, device: torch.device | None) -> Any:
+    # A copy: the caller may reuse its array, and torch shares no memory with a reversed one.
+    return torch.tensor(value, device=device) if isinstance(value, np.ndarray) else value

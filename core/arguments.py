@@ -1,0 +1,138 @@
+"""What a call must look like: checked here once, so that every backend says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from twingrad.core.errors import (
+    DataError,
+    DTypeError,
+    GradientError,
+    SettingError,
+    ShapeError,
+    UnknownNameError,
+)
+from twingrad.core.layers import LAYERS
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.shapes import Shape, bind
+from twingrad.core.spec import Array, LayerSpec, OptimizerSpec
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+Signature = tuple[tuple[str, Shape, str], ...]  # of each input: name, shape, dtype
+
+
+def spec_of(name: str) -> LayerSpec:
+    """Return the spec of a layer or of a structure operation."""
+    spec = LAYERS.get(name) or OPERATIONS.get(name)
+    if spec is None:
+        raise UnknownNameError("layer", name, LAYERS)
+    return spec
+
+
+def full_settings(spec: LayerSpec | OptimizerSpec, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every setting of `spec`, the given ones checked, the others at their default."""
+    for name, value in settings.items():
+        if name not in spec.settings:
+            known = f"expected one of {sorted(spec.settings)}" if spec.settings else "it has none"
+            raise SettingError(f"{spec.name}: unknown setting {name!r}: {known}")
+        check_setting(spec, name, value)
+    return spec.defaults() | dict(settings)
+
+
+def check_setting(spec: LayerSpec | OptimizerSpec, name: str, value: object) -> None:
+    """Raise SettingError unless `value` is in the range of the setting called `name`."""
+    if not spec.settings[name].accepts(value):
+        raise SettingError(
+            f"{spec.name}: {name} must be {spec.settings[name].valid}; got {value!r}"
+        )
+
+
+def check_names(spec: LayerSpec, names: tuple[str, ...]) -> None:
+    """Raise unless `names` are inputs of `spec` and none that it needs is missing."""
+    if spec.variadic:
+        expected = tuple(f"x{index}" for index in range(max(len(names), 1)))
+        if names != expected:
+            raise ShapeError(f"{spec.name}: expected inputs {', '.join(expected)}; got {names}")
+        return
+    for name in names:
+        if name not in spec.inputs:
+            raise UnknownNameError(f"input of {spec.name}", name, spec.inputs)
+    for name in spec.inputs:
+        if name not in names and name not in spec.optional:
+            raise ShapeError(
+                f"{spec.name}: input {name} is missing; it takes {', '.join(spec.inputs)}"
+            )
+
+
+@lru_cache(maxsize=4096)
+def check_signature(spec_name: str, signature: Signature) -> None:
+    """Raise ShapeError or DTypeError unless the inputs fit the spec and each other."""
+    spec = spec_of(spec_name)
+    check_names(spec, tuple(name for name, _, _ in signature))
+    first: tuple[str, str] | None = None
+    for name, _, dtype in signature:
+        if name in spec.booleans:
+            if dtype != "bool":
+                raise DTypeError(f"{spec.name}: {name} must be boolean; got {dtype}")
+            continue
+        if dtype not in FLOATS:
+            advice = "; convert it, such as x.astype('float32')" if "int" in dtype else ""
+            raise DTypeError(f"{spec.name}: {name} must be floating; got {dtype}{advice}")
+        if first is None:
+            first = (name, dtype)
+        elif dtype != first[1]:
+            raise DTypeError(
+                f"{spec.name}: {first[0]} is {first[1]}, so {name} must be {first[1]}; got {dtype}"
+            )
+    if spec.name in LAYERS:
+        bind(spec, {name: shape for name, shape, _ in signature})
+
+
+def check_grad_y(spec: LayerSpec, grad_y: Array, y: Array) -> None:
+    """Raise unless the upstream gradient has the shape and the dtype of the output."""
+    if grad_y.shape != y.shape:
+        raise ShapeError(
+            f"{spec.name}: y has shape {y.shape}, so grad_y must be {y.shape}; "
+            f"got grad_y of shape {grad_y.shape}"
+        )
+    if grad_y.dtype != y.dtype:
+        raise DTypeError(
+            f"{spec.name}: y is {y.dtype}, so grad_y must be {y.dtype}; got {grad_y.dtype}"
+        )
+
+
+def nan_label(spec: LayerSpec, name: str, index: Iterable[int]) -> DataError:
+    """Return the error for a label that is NaN."""
+    place = ", ".join(str(int(i)) for i in index)
+    return DataError(f"{spec.name}: {name} must not be NaN; got NaN at index ({place})")
+
+
+def no_gradient(spec: LayerSpec, name: str) -> GradientError:
+    """Return the error for an input that is data and yet asks for a gradient."""
+    return GradientError(f"{spec.name}: {name} is data and gets no gradient; pass {name}.detach()")
+
+
+def explain(
+    spec: LayerSpec, shapes: Mapping[str, Shape], settings: Mapping[str, Any]
+) -> str | None:
+    """Return why a structure operation does not fit its inputs, or None if it does.
+
+    The definition is run on empty arrays of the same shapes, so that every backend gives NumPy's
+    reason. It costs nothing as long as nothing fails.
+    """
+    if spec.name not in OPERATIONS:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            spec.definition(*(np.zeros(shape) for shape in shapes.values()), **settings)
+    except (ValueError, IndexError, TypeError) as error:
+        called = ", ".join(
+            [f"{name} of shape {shape}" for name, shape in shapes.items()]
+            + [f"{name}={value!r}" for name, value in settings.items()]
+        )
+        return f"{spec.name}: {called} do not fit: {' '.join(str(error).split())}"
+    return None

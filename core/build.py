@@ -1,0 +1,107 @@
+"""From recipe to model: build gives a Module parameters on one backend, convert on another."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from twingrad.core.backend import load_backend
+from twingrad.core.errors import BackendError, DTypeError, SettingError
+from twingrad.core.module import Module, Origin
+from twingrad.core.random import Draws, check_seed, generator
+from twingrad.core.spec import Array
+
+DTYPES = {"numpy": ("float16", "float32", "float64")}
+ALL_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def default_backend() -> str:
+    """Return the backend to use when none is named: TWINGRAD_BACKEND, else numpy."""
+    return os.environ.get("TWINGRAD_BACKEND") or "numpy"
+
+
+def build(
+    module: Module,
+    backend: str | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str | None = None,
+    native_random: bool = False,
+) -> Any:
+    """Return a model: `module` with parameters on `backend`, the recipe itself unchanged.
+
+    The first values depend only on the seed and on each parameter's name, so every backend starts
+    from the same bits. On torch the model is a torch.nn.Module. Dropout draws from NumPy, equally
+    on every backend; with `native_random` the backend draws in its own, faster way.
+
+    Raises BackendError, DTypeError or SettingError for a backend, dtype, device or seed that is
+    not to be had.
+    """
+    if module.backend is not None:
+        raise BackendError("build: this module is built already; twingrad.convert moves it")
+    name = backend or default_backend()
+    target = load_backend(name)
+    seed = check_seed(seed)
+    dtypes = DTYPES.get(name, ALL_DTYPES)
+    if dtype not in dtypes:
+        raise DTypeError(
+            f"build: dtype on backend {name!r} must be one of {list(dtypes)}; got {dtype!r}"
+        )
+    _refuse_hidden_modules(module)
+    values: dict[int, Array] = {}
+    for key, parameter in module.named_parameters():
+        drawn = parameter.initial.draw(generator(seed, key), parameter.shape)
+        # NumPy has no bfloat16; torch rounds it from float32.
+        values[id(parameter)] = drawn.astype("float32" if dtype == "bfloat16" else dtype)
+
+    def prepare(recipe: Module, built: Any, key: str) -> None:
+        built.backend = name
+        built.origin = Origin(recipe, key, seed, dtype, native_random)
+        if recipe.draws is not None:
+            built.draws = Draws(seed, f"{key}.draws")
+
+    return target.build(module, values, dtype, device, prepare)
+
+
+def convert(model: Any, backend: str, device: str | None = None) -> Any:
+    """Return the same model on another backend: weights, training mode, random draws so far.
+
+    Raises BackendError if `model` was not built, or the backend is not installed.
+    """
+    origin: Origin | None = getattr(model, "origin", None)
+    if origin is None:
+        raise BackendError("convert: this is not a built model; twingrad.build(module) makes one")
+    twin = build(origin.recipe, backend, origin.seed, origin.dtype, device, origin.native_random)
+    twin.load_state_dict(model.state_dict())
+    for old, new in zip(model.modules(), twin.modules(), strict=True):
+        new.training = old.training
+        new.origin = old.origin
+        if old.draws is not None:
+            new.draws = Draws(old.draws.seed, old.draws.name, old.draws.count)
+    return twin
+
+
+def _refuse_hidden_modules(module: Module) -> None:
+    """Raise SettingError if modules hide in a list or a dict, where their parameters are lost."""
+    for name, part in module.named_modules():
+        for key, value in vars(part).items():
+            items = value.values() if isinstance(value, dict) else value
+            if isinstance(value, list | tuple | dict) and any(
+                isinstance(item, Module) for item in items
+            ):
+                where = f"{name}.{key}" if name else key
+                raise SettingError(
+                    f"build: {where} is a {type(value).__name__} of modules, whose parameters would "
+                    f"not be found; use twingrad.ModuleList"
+                )
+
+
+def tensor(
+    array: Any, backend: str | None = None, requires_grad: bool = False, device: str | None = None
+) -> Any:
+    """Return a tensor of `backend` that holds a copy of `array`."""
+    return load_backend(backend or default_backend()).tensor(
+        np.array(array), requires_grad=requires_grad, device=device
+    )

@@ -1,0 +1,199 @@
+"""The optimizers as a training loop sees them, with torch's habits, on either backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from twingrad.core.arguments import check_setting
+from twingrad.core.backend import Backend, Tensor, backend_of
+from twingrad.core.calls import check_optimizer_settings, optimizer
+from twingrad.core.errors import SettingError, StateError
+from twingrad.core.state import to_numpy
+
+
+class Optimizer:
+    """Parameters in groups that each have their own settings, and the state of each parameter.
+
+    `param_groups` is a list of dicts, as in torch: "params", and every setting, which may be
+    changed between steps. Raises SettingError for a setting out of range or no parameters.
+    """
+
+    spec_name: str
+
+    def __init__(self, params: Iterable[Any], **settings: Any) -> None:
+        self.spec = optimizer(self.spec_name)
+        groups = [*params]
+        if not groups:
+            raise SettingError(f"{self.spec.name}: there are no parameters to optimize")
+        if not isinstance(groups[0], Mapping):
+            groups = [{"params": groups}]
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        for group in groups:
+            self._add(group, settings)
+        named = {str(index): param for index, param in enumerate(self._params())}
+        self.backend: Backend = backend_of(self.spec.name, named)
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient; the others stay as they are."""
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            states = [self.state.setdefault(param, {}) for param in params]
+            settings = {name: group[name] for name in self.spec.settings}
+            if params:
+                self.backend.update(self.spec, params, states, settings)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget every gradient, or set it to 0."""
+        for param in self._params():
+            param.grad = None if set_to_none or param.grad is None else param.grad * 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state by the parameter's number, and the settings of each group.
+
+        Steps are integers; the other entries are NumPy arrays, or tensors on torch.
+        """
+        numbers = {param: number for number, param in enumerate(self._params())}
+        state = {
+            numbers[param]: {
+                name: int(value) if name == "step" else self.backend.detached(value)
+                for name, value in entries.items()
+            }
+            for param, entries in self.state.items()
+        }
+        groups = [
+            {**group, "params": [numbers[param] for param in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take state and settings from a state dict of either backend.
+
+        Raises StateError, before anything is changed, if groups or shapes differ.
+        """
+        params = list(self._params())
+        groups = state_dict["param_groups"]
+        sizes, own = (
+            [len(group["params"]) for group in groups],
+            [len(g["params"]) for g in self.param_groups],
+        )
+        if sizes != own:
+            raise StateError(
+                f"{self.spec.name}: parameter groups must have sizes {own}; got {sizes}"
+            )
+        state = {}
+        for number, entries in state_dict["state"].items():
+            param = params[int(number)]
+            arrays = {name: to_numpy(value) for name, value in entries.items()}
+            step = int(arrays.pop("step"))
+            for name, array in arrays.items():
+                if name not in self.spec.state or array.shape != tuple(param.shape):
+                    raise StateError(
+                        f"{self.spec.name}: state of parameter {number} must be {self.spec.state} of "
+                        f"shape {tuple(param.shape)}; got {name} of shape {array.shape}"
+                    )
+            state[param] = self.backend.optimizer_state(param, step, arrays)
+        for group, new in zip(self.param_groups, groups, strict=True):
+            group.update({name: new[name] for name in self.spec.settings if name in new})
+        self.state = state
+
+    def __repr__(self) -> str:
+        settings = [
+            ", ".join(f"{name}={group[name]!r}" for name in self.spec.settings)
+            for group in self.param_groups
+        ]
+        return f"{type(self).__name__}({'; '.join(settings)})"
+
+    def _params(self) -> Iterable[Any]:
+        return (param for group in self.param_groups for param in group["params"])
+
+    def _add(self, group: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        given = {name: value for name, value in group.items() if name != "params"}
+        for name, value in given.items():
+            if name not in self.spec.settings:
+                raise SettingError(
+                    f"{self.spec.name}: unknown setting {name!r}: expected one of {sorted(self.spec.settings)}"
+                )
+        full = {**settings, **given}
+        for name, value in full.items():
+            check_setting(self.spec, name, value)
+        check_optimizer_settings(self.spec, full)
+        params = group["params"]
+        params = (
+            list(params)
+            if isinstance(params, Iterable) and not hasattr(params, "shape")
+            else [params]
+        )
+        known = {id(param) for param in self._params()}
+        if len({id(param) for param in params}) < len(params) or known & {
+            id(param) for param in params
+        }:
+            raise SettingError(f"{self.spec.name}: a parameter was given twice")
+        self.param_groups.append({"params": params, **full})
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay; arguments and defaults are torch.optim.AdamW's."""
+
+    spec_name = "adamw"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+        )
+
+
+class SGD(Optimizer):
+    """Gradient descent with optional momentum; arguments and defaults are torch.optim.SGD's."""
+
+    spec_name = "sgd"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+        )
+
+
+def clip_grad_norm_(params: Iterable[Any], max_norm: float) -> float:
+    """Scale all gradients so that their joint Euclidean norm is at most `max_norm`; return the norm."""
+    if not max_norm > 0:
+        raise SettingError(f"clip_grad_norm_: max_norm must be a number > 0; got {max_norm!r}")
+    with_grad = [param for param in params if param.grad is not None]
+    if not with_grad:
+        return 0.0
+    named = {str(index): param for index, param in enumerate(with_grad)}
+    return backend_of("clip_grad_norm_", named).clip_grad_norm(with_grad, max_norm)

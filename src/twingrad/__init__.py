@@ -1,0 +1,41 @@
+"""Twingrad: every layer twice, once by hand in NumPy and once in PyTorch, with laws for both.
+
+The folders beside this file are links to those of the same name at the top of the repository.
+"""
+
+from twingrad.core.backend import Backend, backends, load_backend, no_grad
+from twingrad.core.build import build, convert, tensor
+from twingrad.core.calls import (
+    concat,
+    forward,
+    layer,
+    layers,
+    operations,
+    optimizer,
+    optimizer_step,
+    optimizers,
+    vjp,
+)
+from twingrad.core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from twingrad.core.data import ArrayDataset, DataLoader
+from twingrad.core.module import (
+    GELU,
+    BCEWithLogitsLoss,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Module,
+    ModuleList,
+    MultiHeadAttention,
+    Parameter,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from twingrad.core.optimizer import SGD, AdamW, clip_grad_norm_
+from twingrad.core.spec import LayerSpec, OptimizerSpec
+from twingrad.core.state import to_numpy
+
+__version__ = "0.1.0"

@@ -1,0 +1,43 @@
+"""The command line: each command lives beside what it runs, and is only named here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from twingrad.core.errors import BackendError, SettingError, TwingradError, UnknownNameError
+
+app = typer.Typer(
+    name="twingrad",
+    help="Every layer twice: by hand in NumPy and in PyTorch, with laws that prove both right.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+train = typer.Typer(
+    help="Train a model on either backend.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(train, name="train")
+
+WRONG_CALL = (SettingError, UnknownNameError, BackendError)
+
+
+def main() -> None:
+    """Run the command line; exit 0 if all is well, 1 if something failed, 2 for a wrong call."""
+    try:
+        app(prog_name="twingrad")
+    except TwingradError as error:
+        _say(str(error))
+        sys.exit(2 if isinstance(error, WRONG_CALL) else 1)
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(130)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"twingrad: {message}", markup=False
+    )
