@@ -156,11 +156,12 @@ def load_backend(name: str) -> Backend:
     reason = missing(name)
     if reason is not None:
         raise BackendError(f"backend {name!r}: {reason}")
-    backend = _loaded[name] = import_module(BACKENDS[name][0]).backend
+    loaded: Backend = import_module(BACKENDS[name][0]).backend
+    _loaded[name] = loaded
     contexts = _no_grad_contexts.get()
     if contexts is not None:
-        contexts.enter_context(backend.no_grad())
-    return backend
+        contexts.enter_context(loaded.no_grad())
+    return loaded
 
 
 def owner(value: object) -> Backend | None:

@@ -93,8 +93,8 @@ def _refuse_hidden_modules(module: Module) -> None:
             ):
                 where = f"{name}.{key}" if name else key
                 raise SettingError(
-                    f"build: {where} is a {type(value).__name__} of modules, whose parameters would "
-                    f"not be found; use twingrad.ModuleList"
+                    f"build: {where} is a {type(value).__name__} of modules, whose parameters "
+                    f"would not be found; use twingrad.ModuleList"
                 )
 
 

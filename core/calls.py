@@ -105,7 +105,8 @@ def optimizer_step(
     named, named_grads = _named(params), _named(grads)
     if named.keys() != named_grads.keys():
         raise StateError(
-            f"{name}: grads must have one entry for each parameter {list(named)}; got {list(named_grads)}"
+            f"{name}: grads must have one entry for each parameter {list(named)}; "
+            f"got {list(named_grads)}"
         )
     arrays = {key: np.asarray(value) for key, value in named.items()}
     given = {key: np.asarray(grad) for key, grad in named_grads.items() if grad is not None}
@@ -150,9 +151,11 @@ def _check_gradient(spec: OptimizerSpec, key: str, param: Array, grad: Array) ->
         raise DTypeError(f"{spec.name}: parameter {key} must be floating; got {param.dtype}")
     if grad.shape != param.shape:
         raise ShapeError(
-            f"{spec.name}: parameter {key} has shape {param.shape}, so its gradient must; got {grad.shape}"
+            f"{spec.name}: parameter {key} has shape {param.shape}, so its gradient must; "
+            f"got {grad.shape}"
         )
     if grad.dtype != param.dtype:
         raise DTypeError(
-            f"{spec.name}: parameter {key} is {param.dtype}, so its gradient must be; got {grad.dtype}"
+            f"{spec.name}: parameter {key} is {param.dtype}, so its gradient must be; "
+            f"got {grad.dtype}"
         )

@@ -16,14 +16,14 @@ from twingrad.core.spec import Array
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    y = x @ weight.T
+    y: Array = x @ weight.T
     return y if bias is None else y + bias
 
 
 def tanh(x: Array) -> Array:
     # expm1 keeps small x exact, and its argument is never positive, so it never overflows.
     e = _expm1(-2 * _abs(x))
-    return np.where(x.real < 0, 1, -1) * e / (e + 2)
+    return np.asarray(np.where(x.real < 0, 1, -1) * (e / (e + 2)))
 
 
 def sigmoid(x: Array) -> Array:
@@ -65,7 +65,7 @@ def layer_norm(
     # Shifted by an element of the row first, so that a constant row is centred to exactly 0.
     centred = x - x[..., :1]
     centred = centred - _row_mean(centred)
-    y = centred / np.sqrt(_row_mean(centred * centred) + eps)
+    y: Array = centred / np.sqrt(_row_mean(centred * centred) + eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
@@ -87,7 +87,8 @@ def attention(
     weights = softmax(np.where(visible[..., 0], pairs.sum(axis=-1) * scale, -np.inf))
     if keep is not None:
         weights = dropout(weights, keep, p)
-    return np.where(visible, weights[..., None] * value[..., None, :, :], 0).sum(axis=-2)
+    y: Array = np.where(visible, weights[..., None] * value[..., None, :, :], 0).sum(axis=-2)
+    return y
 
 
 def dropout(x: Array, keep: Array, p: float = 0.5) -> Array:
@@ -107,7 +108,9 @@ def bce_with_logits(
     # log(1 + exp(-|x|)) never overflows; a factor of 0 keeps its term out, even at x = +-inf.
     tail = np.log1p(np.exp(-_abs(x)))
     yes, no = tail + np.where(x.real < 0, -x, 0), tail + np.where(x.real > 0, x, 0)
-    loss = np.where(positive == 0, 0, positive * yes) + np.where(target == 1, 0, (1 - target) * no)
+    loss: Array = np.where(positive == 0, 0, positive * yes) + np.where(
+        target == 1, 0, (1 - target) * no
+    )
     loss = loss if weight is None else weight * loss
     if reduction == "none":
         return loss
@@ -119,7 +122,7 @@ def bce_with_logits(
 def visible_pairs(query: Array, key: Array, mask: Array | None, causal: bool) -> Array:
     """Return which query may attend to which key, as booleans (..., q, k); causal is top-left."""
     shape = (*query.shape[:-1], key.shape[-2])
-    visible = np.ones(shape, bool) if mask is None else np.broadcast_to(mask, shape)
+    visible: Array = np.ones(shape, bool) if mask is None else np.broadcast_to(mask, shape)
     return np.tril(visible) if causal else visible
 
 
@@ -129,7 +132,8 @@ def _default_scale(query: Array) -> Any:
 
 
 def _row_mean(x: Array) -> Array:
-    return x.sum(axis=-1, keepdims=True) / max(x.shape[-1], 1)
+    mean: Array = x.sum(axis=-1, keepdims=True) / max(x.shape[-1], 1)
+    return mean
 
 
 def _abs(x: Array) -> Array:
@@ -144,7 +148,7 @@ def _expm1(x: Array) -> Array:
     # To first order in ih, with the real part as exact as expm1 makes it.
     if not np.iscomplexobj(x):
         return np.expm1(x)
-    return np.expm1(x.real) + 1j * (np.exp(x.real) * x.imag)
+    return np.asarray(np.expm1(x.real) + 1j * (np.exp(x.real) * x.imag))
 
 
 def _normal_cdf(x: Array) -> Array:
@@ -156,7 +160,7 @@ def _normal_cdf(x: Array) -> Array:
     if not np.iscomplexobj(x):
         return np.asarray(cdf)
     density = np.exp(-z * z) / np.sqrt(2 * _pi(x))
-    return cdf + 1j * (density * x.imag)
+    return np.asarray(cdf + 1j * (density * x.imag))
 
 
 def _erfc(z: Array) -> Array:

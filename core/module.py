@@ -129,7 +129,7 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def state_dict(self) -> dict[str, Array]:
-        """Return a copy of every parameter's values by name; a shared one under each of its names."""
+        """Return a copy of every parameter's values by name, a shared one under all its names."""
         return {name: parameter.numpy() for name, parameter in self._all_parameters()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
@@ -312,7 +312,8 @@ class LayerNorm(Module):
         )
         if len(shape) != 1:
             raise SettingError(
-                f"LayerNorm: normalized_shape must be the length of the last dimension; got {normalized_shape!r}"
+                f"LayerNorm: normalized_shape must be the length of the last dimension; "
+                f"got {normalized_shape!r}"
             )
         _length("LayerNorm", "normalized_shape", shape[0])
         check_setting(spec_of("layer_norm"), "eps", eps)
@@ -374,7 +375,8 @@ class MultiHeadAttention(Module):
         _length("MultiHeadAttention", "embed_dim", embed_dim)
         if num_heads < 1 or embed_dim % num_heads:
             raise SettingError(
-                f"MultiHeadAttention: num_heads must divide embed_dim = {embed_dim}; got {num_heads}"
+                f"MultiHeadAttention: num_heads must divide embed_dim = {embed_dim}; "
+                f"got {num_heads}"
             )
         check_setting(spec_of("attention"), "p", dropout)
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
@@ -386,9 +388,10 @@ class MultiHeadAttention(Module):
             initial = xavier_uniform(embed_dim, 3 * embed_dim)
             self.in_proj_weight = Parameter((3 * embed_dim, embed_dim), initial)
         else:
-            for name, width in (("q", embed_dim), ("k", kdim), ("v", vdim)):
-                parameter = Parameter((embed_dim, width), xavier_uniform(width, embed_dim))
-                setattr(self, f"{name}_proj_weight", parameter)
+            self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = (
+                Parameter((embed_dim, width), xavier_uniform(width, embed_dim))
+                for width in (embed_dim, kdim, vdim)
+            )
         self.in_proj_bias: Any = Parameter((3 * embed_dim,), Constant(0.0)) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias)
         if bias:

@@ -91,8 +91,8 @@ class Optimizer:
             for name, array in arrays.items():
                 if name not in self.spec.state or array.shape != tuple(param.shape):
                     raise StateError(
-                        f"{self.spec.name}: state of parameter {number} must be {self.spec.state} of "
-                        f"shape {tuple(param.shape)}; got {name} of shape {array.shape}"
+                        f"{self.spec.name}: state of parameter {number} must be {self.spec.state} "
+                        f"of shape {tuple(param.shape)}; got {name} of shape {array.shape}"
                     )
             state[param] = self.backend.optimizer_state(param, step, arrays)
         for group, new in zip(self.param_groups, groups, strict=True):
@@ -111,10 +111,11 @@ class Optimizer:
 
     def _add(self, group: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         given = {name: value for name, value in group.items() if name != "params"}
-        for name, value in given.items():
+        for name in given:
             if name not in self.spec.settings:
                 raise SettingError(
-                    f"{self.spec.name}: unknown setting {name!r}: expected one of {sorted(self.spec.settings)}"
+                    f"{self.spec.name}: unknown setting {name!r}: "
+                    f"expected one of {sorted(self.spec.settings)}"
                 )
         full = {**settings, **given}
         for name, value in full.items():
@@ -189,7 +190,10 @@ class SGD(Optimizer):
 
 
 def clip_grad_norm_(params: Iterable[Any], max_norm: float) -> float:
-    """Scale all gradients so that their joint Euclidean norm is at most `max_norm`; return the norm."""
+    """Scale all gradients so that their joint Euclidean norm is at most `max_norm`; return it.
+
+    The norm returned is the one before scaling. Raises SettingError unless `max_norm` > 0.
+    """
     if not max_norm > 0:
         raise SettingError(f"clip_grad_norm_: max_norm must be a number > 0; got {max_norm!r}")
     with_grad = [param for param in params if param.grad is not None]

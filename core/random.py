@@ -61,7 +61,7 @@ class Constant:
 
     value: float
 
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:  # noqa: ARG002
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return np.full(shape, self.value)
 
 

@@ -88,4 +88,5 @@ def _clash_message(
     wanted = f"{name} must be {written(spec.inputs[name], lengths)}"
     if other is None:
         return f"{spec.name}: {wanted}; {got}"
-    return f"{spec.name}: {other} is {written(spec.inputs[other])} = {shapes[other]}, so {wanted}; {got}"
+    form = f"{other} is {written(spec.inputs[other])} = {shapes[other]}"
+    return f"{spec.name}: {form}, so {wanted}; {got}"

@@ -107,7 +107,7 @@ class Structural:
     default: Any
     valid: str
 
-    def accepts(self, value: object) -> bool:  # noqa: ARG002
+    def accepts(self, value: object) -> bool:
         return True
 
 

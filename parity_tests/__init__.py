@@ -1,0 +1,1 @@
+"""The laws that every layer obeys on every backend, as tests that anyone can run."""

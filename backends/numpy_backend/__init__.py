@@ -82,10 +82,10 @@ class NumpyBackend:
     def draw_keep(
         self,
         draws: Draws,
-        x: Tensor,  # noqa: ARG002
+        x: Tensor,
         shape: tuple[int, ...],
         p: float,
-        native: bool,  # noqa: ARG002
+        native: bool,
     ) -> Tensor:
         return Tensor(draws.keep(shape, p))
 
@@ -97,7 +97,7 @@ class NumpyBackend:
         self,
         module: Module,
         values: Mapping[int, Array],
-        dtype: str,  # noqa: ARG002
+        dtype: str,
         device: str | None,
         prepare: Callable[[Module, Module, str], None],
     ) -> Module:

@@ -88,8 +88,9 @@ def _without_absent_values(
     clean = [
         np.where(ok, x, x.dtype.type(0)) for ok, x in zip(finite, (query, key, value), strict=True)
     ]
-    bad_query, bad_key, bad_value = (~ok.all(axis=-1) for ok in finite)
-    sees_bad = (visible & (bad_key | bad_value)[..., None, :]).any(axis=-1)
-    sees_bad |= bad_query & visible.any(axis=-1)
-    spoilt = np.where(sees_bad, query.dtype.type(np.nan), query.dtype.type(1))[..., None]
+    bad_query, bad_key, bad_value = (~np.all(ok, axis=-1, keepdims=True) for ok in finite)
+    sees_bad = visible & (bad_query | (bad_key | bad_value).swapaxes(-1, -2))
+    spoilt = np.where(
+        sees_bad.any(axis=-1, keepdims=True), query.dtype.type(np.nan), query.dtype.type(1)
+    )
     return (clean[0], clean[1], clean[2]), spoilt

@@ -54,5 +54,5 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | 
 
 
 def _row_mean(x: Array) -> Array:
-    total: Array = x.sum(axis=-1, keepdims=True)
-    return total / x.dtype.type(max(x.shape[-1], 1))
+    mean: Array = x.sum(axis=-1, keepdims=True) / x.dtype.type(max(x.shape[-1], 1))
+    return mean

@@ -74,7 +74,7 @@ def _pow(x: Array, y: Array) -> tuple[Array, Saved]:
 
 
 def _pow_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
-    """grad_x = grad * y * x^(y - 1), and 0 for y = 0; grad_y = grad * x^y * log(x), and 0 at x = 0."""
+    """grad_x = grad * y * x^(y - 1), 0 where y = 0; grad_y = grad * x^y * log(x), 0 at x = 0."""
     x, y = saved.arrays
     zero = x.dtype.type(0)
     grad_x = np.where(y == 0, zero, grad * (y * x ** (y - 1)))
@@ -86,7 +86,7 @@ def _neg(x: Array) -> tuple[Array, Saved]:
     return -x, Saved()
 
 
-def _neg_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:  # noqa: ARG001
+def _neg_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     return (-grad,)
 
 

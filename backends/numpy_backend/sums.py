@@ -15,7 +15,7 @@ RUN = 256  # rows added in the array's own dtype before float64 takes over
 
 def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """Return the sum of x over `axis`, in x's dtype but added in at least float64."""
-    total = np.add.reduce(x, axis=axis, dtype=np.float64, keepdims=keepdims)
+    total = np.sum(x, axis=axis, dtype=np.float64, keepdims=keepdims)
     return np.asarray(total, dtype=x.dtype)
 
 
@@ -27,4 +27,4 @@ def column_sums(x: Array) -> Array:
     ones = np.ones(RUN, x.dtype)
     total = (ones[: rows - whole] @ x[whole:]).astype(np.float64)
     total += (ones @ runs).sum(axis=0, dtype=np.float64)
-    return total.astype(x.dtype)
+    return np.asarray(total, x.dtype)

@@ -24,7 +24,6 @@ from twingrad.core.errors import BackendError, GradientError, ShapeError
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.spec import Array, LayerSpec
 
-
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _order = count()
 DTYPE_NAMES = {
@@ -146,7 +145,7 @@ class Tensor:
     def item(self) -> float:
         if self.data.size != 1:
             raise ShapeError(f"item: a tensor of one element is needed; got shape {self.shape}")
-        return self.data.item()
+        return float(self.data.item())
 
     def numpy(self) -> Array:
         """Return a copy of the values."""

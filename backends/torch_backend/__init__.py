@@ -96,13 +96,14 @@ class TorchBackend:
         if not torch.compiler.is_compiling():
             given = self._checked(spec, given)
         try:
-            return KERNELS[spec.name](**given, **settings)
+            y: Tensor = KERNELS[spec.name](**given, **settings)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             shapes = {name: tuple(value.shape) for name, value in given.items()}
             reason = explain(spec, shapes, settings)
             if reason is None:
                 raise
             raise ShapeError(reason) from error
+        return y
 
     def concat(self, tensors: list[Tensor], axis: int) -> Tensor:
         return torch.cat(tensors, axis)
@@ -130,7 +131,8 @@ class TorchBackend:
     ) -> Tensor:
         if native:
             return torch.rand(shape, device=x.device) >= p
-        return _drawn(draws, x, shape, p)
+        keep: Tensor = _drawn(draws, x, shape, p)
+        return keep
 
     def identity_rows(self, key: Tensor) -> Tensor:
         length = key.shape[-2]
@@ -240,7 +242,7 @@ def _device(device: str | None) -> torch.device | None:
     return place
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _drawn(draws: Draws, x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     return torch.from_numpy(draws.keep(shape, p)).to(x.device)
 

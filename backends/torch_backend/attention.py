@@ -39,8 +39,7 @@ def forward(
     weights = softmax.forward(scores)
     if keep is not None:
         weights = dropout.forward(weights, keep, p)
-    bad_query, bad_key, bad_value = (~ok.all(dim=-1) for ok in finite)
-    sees_bad = (visible & (bad_key | bad_value).unsqueeze(-2)).any(dim=-1)
-    sees_bad = sees_bad | (bad_query & visible.any(dim=-1))
+    bad_query, bad_key, bad_value = (~ok.all(dim=-1, keepdim=True) for ok in finite)
+    sees_bad = (visible & (bad_query | (bad_key | bad_value).mT)).any(dim=-1, keepdim=True)
     spoilt = torch.ones_like(sees_bad, dtype=query.dtype).masked_fill(sees_bad, torch.nan)
-    return (weights @ value) * spoilt.unsqueeze(-1)
+    return (weights @ value) * spoilt

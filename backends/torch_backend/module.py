@@ -19,19 +19,23 @@ OWN = {"__init__", "__call__", "__dict__", "__weakref__", "__module__", "__doc__
 class BuiltModule(torch.nn.Module):
     """The parent of every built module: torch.nn.Module, and state dicts of either backend."""
 
-    def load_state_dict(  # type: ignore[override]
+    def load_state_dict(
         self,
         state_dict: Mapping[str, Any],
         strict: bool = True,
-        assign: bool = False,  # noqa: ARG002 - values are copied, so that an optimizer keeps its hold
+        assign: bool = False,
     ) -> LoadedKeys:
         own = dict(self.named_parameters(remove_duplicate=False))
         return load_state_dict(own, state_dict, strict)
 
 
-@functools.cache
+_classes: dict[type[Module], type[BuiltModule]] = {}
+
+
 def torch_class(recipe_class: type[Module]) -> type[BuiltModule]:
     """Return a torch.nn.Module class with the methods of `recipe_class`."""
+    if recipe_class in _classes:
+        return _classes[recipe_class]
     own_classes = recipe_class.__mro__[: recipe_class.__mro__.index(Module)]
     namespace: dict[str, Any] = {}
     for cls in reversed(own_classes):
@@ -39,7 +43,8 @@ def torch_class(recipe_class: type[Module]) -> type[BuiltModule]:
     namespace["forward"] = _taking_arrays(recipe_class.forward)
     namespace["__module__"] = recipe_class.__module__
     namespace["__doc__"] = recipe_class.__doc__
-    return type(recipe_class.__name__, (BuiltModule, recipe_class), namespace)
+    _classes[recipe_class] = type(recipe_class.__name__, (BuiltModule, recipe_class), namespace)
+    return _classes[recipe_class]
 
 
 def build(
