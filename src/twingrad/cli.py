@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from twingrad.benchmarks.command import bench
 from twingrad.core.errors import BackendError, SettingError, TwingradError, UnknownNameError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ train = typer.Typer(
     help="Train a model on either backend.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(train, name="train")
+app.command()(bench)
 
 WRONG_CALL = (SettingError, UnknownNameError, BackendError)
 

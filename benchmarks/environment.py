@@ -1,0 +1,210 @@
+"""What a number depends on besides the code: machine, libraries, threads, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twingrad.core.backend import backends
+
+# Read by OpenBLAS, MKL, OpenMP, Accelerate, torch and NumPy when they choose threads or kernels.
+VARIABLE_PREFIXES = (
+    "ATEN_",
+    "CUDA_VISIBLE_",
+    "GOMP_",
+    "GOTO_",
+    "KMP_",
+    "MKL_",
+    "NPY_",
+    "OMP_",
+    "OPENBLAS_",
+    "TORCH_",
+    "TWINGRAD_",
+    "VECLIB_",
+)
+PACKAGES = (
+    "numpy",
+    "torch",
+    "safetensors",
+    "typer",
+    "rich",
+    "hypothesis",
+    "pytest",
+    "mpmath",
+    "matplotlib",
+    "scikit-learn",
+    "threadpoolctl",
+)
+# A library that NumPy's or torch's wheel brings lies in a folder of this name.
+WHEEL_FOLDERS = {"numpy.libs": "numpy", "numpy": "numpy", "torch": "torch", "torch.libs": "torch"}
+
+
+def environment(import_torch: bool = True) -> dict[str, Any]:
+    """Return the machine, BLAS, threads, backends and versions, ready for JSON.
+
+    Imports torch if it is installed and wanted, since only a loaded library tells its threads.
+    """
+    available = backends()
+    with_torch = import_torch and available["torch"] == "available"
+    torch_facts = _torch() if with_torch else None
+    return {
+        "versions": versions(),
+        "system": platform.platform(),
+        "cpu": {"model": cpu_model(), "cores": cores(), "features": cpu_features()},
+        "load": load_average(),
+        "blas": blas_libraries(),
+        "variables": variables(os.environ),
+        "backends": available,
+        "torch": torch_facts,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python, of twingrad and of each package it may use, if installed."""
+    import twingrad
+
+    found = {"twingrad": twingrad.__version__, "python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the system gives it, else the kind of machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Return how many cores this process may use, which in a container can be fewer than exist."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_features() -> list[str]:
+    """Return the vector extensions that NumPy found, in its own names."""
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as features
+    except ImportError:  # a private name: a later NumPy may move it
+        return []
+    return [name for name, present in features.items() if present]
+
+
+def load_average() -> float | None:
+    """Return how many processes wanted a core in the last minute, where the system counts them."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def blas_libraries() -> list[dict[str, Any]]:
+    """Return each loaded BLAS or OpenMP library: owner, name, version, architecture, threads.
+
+    Without threadpoolctl only NumPy's BLAS is known, and not what it chose on this machine.
+    """
+    if find_spec("threadpoolctl") is not None:
+        from threadpoolctl import threadpool_info
+
+        return [
+            {
+                "owner": _owner(library["filepath"]),
+                "library": library["internal_api"],
+                "version": library["version"],
+                "architecture": library.get("architecture"),
+                "threads": library["num_threads"],
+            }
+            for library in threadpool_info()
+        ]
+    built_with: Any = np.show_config(mode="dicts")
+    blas = built_with.get("Build Dependencies", {}).get("blas", {})
+    return [
+        {
+            "owner": "numpy",
+            "library": blas.get("name"),
+            "version": blas.get("version"),
+            "architecture": None,
+            "threads": None,
+        }
+    ]
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that change threads or kernels."""
+    return {name: environ[name] for name in sorted(environ) if name.startswith(VARIABLE_PREFIXES)}
+
+
+def summary(facts: Mapping[str, Any]) -> list[str]:
+    """Return an environment as lines of text, one fact each, to read or to paste."""
+    cpu, torch, found = facts["cpu"], facts["torch"], facts["versions"]
+    load = "" if facts["load"] is None else f", load {facts['load']}"
+    lines = [
+        f"twingrad {found['twingrad']}, python {found['python']}, {facts['system']}",
+        f"cpu: {cpu['model']}, {cpu['cores']} cores{load}",
+        *(f"{_owner_of(library)}: {_library_text(library)}" for library in facts["blas"]),
+    ]
+    if torch is not None:
+        lines.append(f"torch: {torch['threads']} threads, {torch['blas']}, cuda {torch['cuda']}")
+    lines.append(
+        "variables: "
+        + (", ".join(f"{name}={value}" for name, value in facts["variables"].items()) or "none set")
+    )
+    lines.extend(f"backend {name}: {state}" for name, state in facts["backends"].items())
+    return lines
+
+
+def _torch() -> dict[str, Any]:
+    import torch
+
+    build = torch.__config__.show()
+    return {
+        "threads": torch.get_num_threads(),
+        "blas": "MKL" if torch.backends.mkl.is_available() else "no MKL",
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "openmp": next((line.strip(" -") for line in build.splitlines() if "OpenMP" in line), ""),
+        "cuda": (
+            ", ".join(
+                torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+            )
+            or f"{torch.version.cuda}, no device"
+            if torch.version.cuda
+            else "none (a CPU build)"
+        ),
+    }
+
+
+def _owner(path: str) -> str:
+    folders = {*Path(path).parts}
+    return next((owner for name, owner in WHEEL_FOLDERS.items() if name in folders), "system")
+
+
+def _owner_of(library: Mapping[str, Any]) -> str:
+    kind = "openmp" if library["library"] == "openmp" else "blas"
+    return f"{kind} of {library['owner']}"
+
+
+def _library_text(library: Mapping[str, Any]) -> str:
+    if library["threads"] is None:
+        return (
+            f"{library['library']} {library['version']}, architecture and threads unknown; "
+            f"install threadpoolctl: pip install 'twingrad[bench]'"
+        )
+    parts = [str(library["library"])]
+    if library["version"]:
+        parts[0] += f" {library['version']}"
+    if library["architecture"]:
+        parts.append(f"kernels for {library['architecture']}")
+    return ", ".join([*parts, f"{library['threads']} threads"])

@@ -1,0 +1,194 @@
+"""Time and memory of one piece of work on several backends, taken in turns in one run."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import statistics
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+Call = Callable[[], object]
+
+WARM_UP_CALLS = 2
+SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
+MIB = 2**20  # bytes
+QUIET = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # above every message's level
+
+
+@dataclass(frozen=True)
+class Case:
+    """One piece of work: for each backend, how to make ready the call that is timed.
+
+    `work` says in words how much there is to do: dtype, and the lengths of the arrays.
+    """
+
+    suite: str
+    name: str
+    work: str
+    prepare: Mapping[str, Callable[[], Call]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one case on one backend.
+
+    Seconds are for one call; `peak_mib` is memory in use at once (MiB) beyond inputs, parameters
+    and optimizer state. `bound_s` is the least time the machine could need, where it is known.
+    """
+
+    suite: str
+    case: str
+    backend: str
+    work: str
+    median_s: float
+    iqr_s: float
+    peak_mib: float
+    bound_s: float | None = None
+
+
+def measure(case: Case, repeats: int) -> list[Row]:
+    """Time `case` on each of its backends in turns (A B A B ...), then take the peak memory.
+
+    In turns, so that a machine that slows down or is shared does so to every backend alike.
+    """
+    calls = {backend: prepare() for backend, prepare in case.prepare.items()}
+    loops = {backend: _loops(call) for backend, call in calls.items()}
+    samples: dict[str, list[float]] = {backend: [] for backend in calls}
+    with _no_garbage_collection():
+        for _ in range(repeats):
+            for backend, call in calls.items():
+                samples[backend].append(_seconds(call, loops[backend]))
+    return [
+        Row(
+            suite=case.suite,
+            case=case.name,
+            backend=backend,
+            work=case.work,
+            median_s=statistics.median(samples[backend]),
+            iqr_s=interquartile_range(samples[backend]),
+            peak_mib=PEAK_BYTES[backend](call) / MIB,
+        )
+        for backend, call in calls.items()
+    ]
+
+
+def interquartile_range(values: list[float]) -> float:
+    """Return the width of the middle half of `values`; 0 if there is but one."""
+    if len(values) < 2:
+        return 0.0
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return upper - lower
+
+
+def numpy_peak_bytes(call: Call) -> int:
+    """Return how far the memory in use rises during one call, as NumPy tells tracemalloc.
+
+    The BLAS's own buffers are not in it.
+    """
+    gc.collect()
+    tracemalloc.start()
+    try:
+        # A call before, so that what one call leaves to the next is known and can be subtracted.
+        call()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        call()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return max(peak - before, 0)
+
+
+def torch_peak_bytes(call: Call) -> int:
+    """Return how far the memory in use rises during one call, as torch's CPU allocator tells.
+
+    Every allocation and release is in the profiler's trace; the running sum has a highest point.
+    The kernels' own buffers are not in it.
+    """
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+        with record_function("measured"):
+            call()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_bytes())["traceEvents"]
+    start = next(event["ts"] for event in events if event.get("name") == "measured")
+    changes = sorted(
+        (event["ts"], event["args"]["Bytes"])
+        for event in events
+        if event.get("name") == "[memory]" and event["ts"] >= start
+    )
+    in_use = peak = 0
+    for _, change in changes:
+        in_use += change
+        peak = max(peak, in_use)
+    return peak
+
+
+PEAK_BYTES: dict[str, Callable[[Call], int]] = {
+    "numpy": numpy_peak_bytes,
+    "torch": torch_peak_bytes,
+    "torch-plain": torch_peak_bytes,
+}
+
+
+def import_torch_quietly() -> None:
+    """Import torch so that its profiler prints nothing of its own while a table is printed.
+
+    It reads these variables once, as it is imported, and other programs need not see them.
+    """
+    before = {name: os.environ.get(name) for name in QUIET}
+    os.environ.update({name: before[name] or level for name, level in QUIET.items()})
+    try:
+        import torch  # noqa: F401
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+
+
+def prepare_each(
+    prepare: Callable[[str], Call], backends: tuple[str, ...]
+) -> dict[str, Callable[[], Call]]:
+    """Return how to make `prepare`'s call ready on each of `backends`."""
+    return {backend: partial(prepare, backend) for backend in backends}
+
+
+def _loops(call: Call) -> int:
+    """Return how many calls fill a sample, after warming up."""
+    for _ in range(WARM_UP_CALLS):
+        call()
+    return max(1, round(SAMPLE / max(_seconds(call, 1), 1e-9)))
+
+
+def _seconds(call: Call, loops: int) -> float:
+    """Return the time of one call, averaged over `loops`."""
+    start = perf_counter()
+    for _ in range(loops):
+        call()
+    return (perf_counter() - start) / loops
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector from running inside a sample, where it would hit one backend only."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
