@@ -105,12 +105,10 @@ def bce_with_logits(
     reduction: str = "mean",
 ) -> Array:
     positive = target if pos_weight is None else pos_weight * target
-    # log(1 + exp(-|x|)) never overflows; a factor of 0 keeps its term out, even at x = +-inf.
-    tail = np.log1p(np.exp(-_abs(x)))
-    yes, no = tail + np.where(x.real < 0, -x, 0), tail + np.where(x.real > 0, x, 0)
-    loss: Array = np.where(positive == 0, 0, positive * yes) + np.where(
-        target == 1, 0, (1 - target) * no
-    )
+    # A factor of 0 keeps its part out of the loss, even where that part is infinite.
+    yes = np.where(positive == 0, 0, positive * _softplus(-x))
+    no = np.where(target == 1, 0, (1 - target) * _softplus(x))
+    loss: Array = yes + no
     loss = loss if weight is None else weight * loss
     if reduction == "none":
         return loss
@@ -129,6 +127,12 @@ def visible_pairs(query: Array, key: Array, mask: Array | None, causal: bool) ->
 def _default_scale(query: Array) -> Any:
     # A query of no features has scores of 0 whatever the scale is.
     return 1 / np.sqrt(np.real(query).dtype.type(max(query.shape[-1], 1)))
+
+
+def _softplus(x: Array) -> Array:
+    # log(1 + e^x), written so that no exponent is positive.
+    tail = np.log1p(np.exp(np.where(x.real > 0, -x, x)))
+    return tail + np.where(x.real > 0, x, 0)
 
 
 def _row_mean(x: Array) -> Array:

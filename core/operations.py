@@ -16,6 +16,55 @@ INDEX = Structural((), "an index: integers, slices, None, ..., integer or boolea
 KEEPDIM = Structural(False, "True or False")
 
 
+NUMPY_NAMES = {
+    "sub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "pow": "power",
+    "neg": "negative",
+}
+
+
+def _add(x: Array, y: Array) -> Array:
+    return np.asarray(x + y)
+
+
+def _sub(x: Array, y: Array) -> Array:
+    return np.asarray(x - y)
+
+
+def _mul(x: Array, y: Array) -> Array:
+    return np.asarray(x * y)
+
+
+def _div(x: Array, y: Array) -> Array:
+    return np.asarray(x / y)
+
+
+def _pow(x: Array, y: Array) -> Array:
+    return np.asarray(x**y)
+
+
+def _neg(x: Array) -> Array:
+    return np.asarray(-x)
+
+
+def _exp(x: Array) -> Array:
+    return np.asarray(np.exp(x))
+
+
+def _log(x: Array) -> Array:
+    return np.asarray(np.log(x))
+
+
+def _sqrt(x: Array) -> Array:
+    return np.asarray(np.sqrt(x))
+
+
+def _matmul(x: Array, y: Array) -> Array:
+    return np.asarray(x @ y)
+
+
 def _sum(x: Array, axis: Any = None, keepdim: bool = False) -> Array:
     return np.asarray(np.sum(x, axis=axis, keepdims=keepdim))
 
@@ -23,6 +72,18 @@ def _sum(x: Array, axis: Any = None, keepdim: bool = False) -> Array:
 def _mean(x: Array, axis: Any = None, keepdim: bool = False) -> Array:
     total = _sum(x, axis, keepdim)
     return np.asarray(total / max(x.size // max(total.size, 1), 1))
+
+
+def _reshape(x: Array, shape: Any) -> Array:
+    return np.array(np.reshape(x, shape))
+
+
+def _transpose(x: Array, axes: Any = None) -> Array:
+    return np.array(np.transpose(x, axes))
+
+
+def _getitem(x: Array, index: Any = ()) -> Array:
+    return np.array(x[index])
 
 
 def _concat(*arrays: Array, axis: int = 0) -> Array:
@@ -37,7 +98,7 @@ def _elementwise(name: str, formula: str, definition: Any, *inputs: str) -> Laye
         inputs=dict.fromkeys(inputs, "..."),
         broadcast=inputs if len(inputs) > 1 else (),
         output="...",
-        source=f"numpy.{definition.__name__}",
+        source=f"numpy.{NUMPY_NAMES.get(name, name)}",
         definition=definition,
     )
 
@@ -45,22 +106,22 @@ def _elementwise(name: str, formula: str, definition: Any, *inputs: str) -> Laye
 OPERATIONS: dict[str, LayerSpec] = {
     spec.name: spec
     for spec in (
-        _elementwise("add", "z = x + y", np.add, "x", "y"),
-        _elementwise("sub", "z = x - y", np.subtract, "x", "y"),
-        _elementwise("mul", "z = x * y", np.multiply, "x", "y"),
-        _elementwise("div", "z = x / y", np.divide, "x", "y"),
-        _elementwise("pow", "z = x ** y", np.power, "x", "y"),
-        _elementwise("neg", "y = -x", np.negative, "x"),
-        _elementwise("exp", "y = e^x", np.exp, "x"),
-        _elementwise("log", "y = log(x)", np.log, "x"),
-        _elementwise("sqrt", "y = sqrt(x)", np.sqrt, "x"),
+        _elementwise("add", "z = x + y", _add, "x", "y"),
+        _elementwise("sub", "z = x - y", _sub, "x", "y"),
+        _elementwise("mul", "z = x * y", _mul, "x", "y"),
+        _elementwise("div", "z = x / y", _div, "x", "y"),
+        _elementwise("pow", "z = x ** y", _pow, "x", "y"),
+        _elementwise("neg", "y = -x", _neg, "x"),
+        _elementwise("exp", "y = e^x", _exp, "x"),
+        _elementwise("log", "y = log(x)", _log, "x"),
+        _elementwise("sqrt", "y = sqrt(x)", _sqrt, "x"),
         LayerSpec(
             name="matmul",
             formula="z = x @ y",
             inputs={"x": "... m n", "y": "... n p"},
             output="... m p",
             source="numpy.matmul",
-            definition=np.matmul,
+            definition=_matmul,
             meaning="leading dimensions broadcast; a vector is a row on the left, a column right",
         ),
         LayerSpec(
@@ -88,7 +149,7 @@ OPERATIONS: dict[str, LayerSpec] = {
             inputs={"x": "..."},
             output="shape",
             source="numpy.reshape",
-            definition=np.reshape,
+            definition=_reshape,
             settings={"shape": SHAPE},
         ),
         LayerSpec(
@@ -97,7 +158,7 @@ OPERATIONS: dict[str, LayerSpec] = {
             inputs={"x": "..."},
             output="... permuted",
             source="numpy.transpose",
-            definition=np.transpose,
+            definition=_transpose,
             settings={"axes": AXES},
         ),
         LayerSpec(
@@ -106,7 +167,7 @@ OPERATIONS: dict[str, LayerSpec] = {
             inputs={"x": "..."},
             output="... indexed",
             source="NumPy's indexing",
-            definition=lambda x, index=(): np.array(x[index]),
+            definition=_getitem,
             settings={"index": INDEX},
             meaning="an element picked twice gets the sum of both gradients",
         ),

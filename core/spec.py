@@ -114,7 +114,7 @@ class Structural:
 Setting = Number | Choice | Flag | Pair | Structural
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LayerSpec:
     """One layer: its formula, its inputs and its settings, in the order every backend keeps.
 
@@ -137,6 +137,12 @@ class LayerSpec:
     variadic: bool = False  # as many inputs as one likes, named x0, x1, ...
     meaning: str = ""  # what could be misread
 
+    def __repr__(self) -> str:
+        return f"<layer {self.name}: {self.formula}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - Hypothesis asks
+        printer.text(repr(self))
+
     @property
     def differentiable(self) -> tuple[str, ...]:
         """The inputs that get a gradient, in the order of `inputs`."""
@@ -148,7 +154,7 @@ class LayerSpec:
         return {name: setting.default for name, setting in self.settings.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OptimizerSpec:
     """One optimizer: its recurrence line by line, its state and its settings."""
 
@@ -159,6 +165,12 @@ class OptimizerSpec:
     definition: Callable[..., tuple[Array, Arrays]]
     settings: Mapping[str, Setting]
     meaning: str = ""
+
+    def __repr__(self) -> str:
+        return f"<optimizer {self.name}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - Hypothesis asks
+        printer.text(repr(self))
 
     def defaults(self) -> dict[str, Any]:
         """Return every setting with its default."""

@@ -1,0 +1,91 @@
+"""Options, profiles and parametrization of the laws: every law runs for every spec and dtype."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import Any
+
+import hypothesis
+import pytest
+
+from twingrad.core.backend import load_backend
+from twingrad.core.errors import TwingradError
+from twingrad.core.layers import LAYERS
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.parity_tests import options
+from twingrad.parity_tests.record import RECORD
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("twingrad")
+    defaults = options.Options()
+    group.addoption("--layers", default="", help="only these layers, separated by commas")
+    group.addoption("--dtype", default=",".join(defaults.dtypes), help="only these dtypes")
+    group.addoption("--examples", type=int, default=defaults.examples, help="cases for each law")
+    group.addoption("--backend", default=defaults.backend, help="the backend under test")
+    group.addoption("--reference", default=defaults.reference, help="the backend beside it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        chosen = options.Options(
+            options.parse_layers(config.getoption("--layers")),
+            options.parse_dtypes(config.getoption("--dtype")),
+            config.getoption("--examples"),
+            _seed(config),
+            config.getoption("--backend"),
+            config.getoption("--reference"),
+        )
+        # A missing backend is an error here: a law that is skipped proves nothing.
+        for name in chosen.backends:
+            load_backend(name)
+    except TwingradError as error:
+        raise pytest.UsageError(str(error)) from None
+    options.use(chosen)
+    # No deadline: the first torch call in a process can take longer than any.
+    hypothesis.settings.register_profile(
+        "twingrad",
+        deadline=None,
+        max_examples=chosen.examples,
+        print_blob=False,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+        database=None if chosen.seed is not None else hypothesis.settings.default.database,
+    )
+    hypothesis.settings.load_profile("twingrad")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    wanted = options.options().layers
+
+    def chosen(specs: dict[str, Any]) -> list[Any]:
+        return [spec for name, spec in specs.items() if not wanted or name in wanted]
+
+    for argument, specs in (
+        ("spec", LAYERS | OPERATIONS),
+        ("layer", LAYERS),
+        ("optimizer", OPTIMIZERS),
+    ):
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, chosen(specs), ids=lambda spec: spec.name)
+    if "dtype" in metafunc.fixturenames:
+        metafunc.parametrize("dtype", options.options().dtypes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report = yield
+    if report.when == "call":
+        rows = RECORD.drain()
+        params = getattr(item, "callspec", None)
+        named = params.params if params else {}
+        spec = named.get("spec") or named.get("layer") or named.get("optimizer")
+        entry = {"layer": getattr(spec, "name", None), "rows": rows}
+        report.user_properties.append(("twingrad", json.dumps(entry)))
+    return report
+
+
+def _seed(config: pytest.Config) -> int | None:
+    seed = config.getoption("--hypothesis-seed", None)
+    return int(seed) if seed is not None and str(seed).isdigit() else None
