@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, judged by the loss of the whole set, ended in good order."""
+"""The training loop: epochs of batches, judged by the loss of the whole set, ended cleanly."""
 
 from __future__ import annotations
 

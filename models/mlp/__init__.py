@@ -1,0 +1,1 @@
+"""The multilayer perceptron, whole: from data to a trained and measured model."""

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from twingrad.benchmarks.command import bench
 from twingrad.core.errors import BackendError, SettingError, TwingradError, UnknownNameError
+from twingrad.models.mlp.command import predict, train_mlp
 
 app = typer.Typer(
     name="twingrad",
@@ -22,6 +23,8 @@ train = typer.Typer(
     help="Train a model on either backend.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(train, name="train")
+train.command("mlp")(train_mlp)
+app.command()(predict)
 app.command()(bench)
 
 WRONG_CALL = (SettingError, UnknownNameError, BackendError)

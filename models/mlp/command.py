@@ -1,0 +1,333 @@
+"""The commands `twingrad train mlp` and `twingrad predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from twingrad.core.trainer import Epoch, Training
+    from twingrad.models.mlp.datasets import LabelledData
+    from twingrad.models.mlp.training import Fitted, Settings
+
+# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
+Backend = Annotated[
+    str | None,
+    typer.Option(help="Backend: numpy or torch.", show_default="TWINGRAD_BACKEND, else numpy"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Device of the torch backend, such as cuda.", show_default="the backend's"),
+]
+
+
+def train_mlp(
+    data: Annotated[
+        str, typer.Option(help="Data: breast-cancer, points, or a CSV file with a header.")
+    ] = "breast-cancer",
+    label: Annotated[
+        str | None, typer.Option(help="Label column of a CSV file.", show_default="label")
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(help="Training points of --data points.", show_default="175")
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="Share of the training labels of --data points to flip.", show_default="10/175"
+        ),
+    ] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the rows to hold out.")] = 0.2,
+    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers; '' for none.")] = "5,3",
+    optimizer: Annotated[str, typer.Option(help="Optimizer: adamw or sgd.")] = "adamw",
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate.", show_default="0.01 with adamw, 0.1 with sgd"),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight decay.",
+            show_default="adamw: 2 for breast-cancer, else 0.01; sgd: 0",
+        ),
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="Momentum of sgd.", show_default="0")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Most passes over the training rows.")] = 500,
+    patience: Annotated[
+        int,
+        typer.Option(help="Epochs without a better whole-set training loss, after which to stop."),
+    ] = 30,
+    min_delta: Annotated[
+        float, typer.Option(help="How much of the best loss a better one must gain.")
+    ] = 1e-3,
+    batch_size: Annotated[int, typer.Option(help="Rows in a batch.")] = 32,
+    seed: Annotated[
+        int, typer.Option(help="Seed of points, split, first weights and order of the rows.")
+    ] = 0,
+    dtype: Annotated[str, typer.Option(help="Numbers to compute in: float32 or float64.")] = (
+        "float32"
+    ),
+    backend: Backend = None,
+    device: Device = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the checkpoint, metrics and pictures.")
+    ] = Path("runs/mlp"),
+) -> None:
+    """Train a perceptron to tell two classes apart, and say how well it does.
+
+    Writes model.safetensors, metrics.jsonl, loss.png and, for two features, decision.png.
+    """
+    from twingrad.core.build import default_backend
+    from twingrad.core.files import OutputError
+    from twingrad.core.random import check_seed
+    from twingrad.core.trainer import interruptible
+    from twingrad.models.mlp import datasets
+    from twingrad.models.mlp.model import parse_hidden
+    from twingrad.models.mlp.training import Settings, check, train
+
+    settings = Settings(
+        hidden=parse_hidden(hidden),
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        seed=check_seed(seed),
+        dtype=dtype,
+        patience=patience,
+        min_delta=min_delta,
+    )
+    backend = backend or default_backend()
+    check(settings, backend, device)
+    loaded = datasets.load(
+        data,
+        label=label,
+        count=points,
+        noise=None if noise is None else datasets.parse_share("--noise", noise),
+        held_out=held_out,
+        seed=seed,
+    )
+    console = _console()
+    _say(console, _introduction(loaded, settings, backend))
+    with _writable_folder(out), interruptible() as interrupted:
+        with _progress(settings, len(loaded.train)) as (on_batch, on_epoch):
+            fitted = train(
+                loaded,
+                settings,
+                backend=backend,
+                device=device,
+                on_batch=on_batch,
+                on_epoch=on_epoch,
+                interrupted=interrupted,
+            )
+        if not fitted.training.epochs:
+            _say(console, ["interrupted before the first epoch was done; nothing is written"])
+            raise typer.Exit(INTERRUPTED)
+        _say(console, [_ending(fitted.training, settings)])
+        console.print(_figures_table(fitted))
+        written: list[Path] = []
+        try:
+            for path in _write(fitted, out, lambda line: _say(console, [line])):
+                written.append(path)
+                _say(console, [f"wrote {path}"])
+        except OutputError as error:
+            done = f"; written before: {', '.join(map(str, written))}" if written else ""
+            raise OutputError(f"{error}{done}") from None
+    if fitted.training.stopped == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Option(help="Folder that `twingrad train mlp` wrote, or its checkpoint.")
+    ],
+    data: Annotated[Path, typer.Option(help="CSV file with the columns the model learned from.")],
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write.", show_default="standard output")
+    ] = None,
+    backend: Backend = None,
+    device: Device = None,
+) -> None:
+    """Predict each row's class with a trained perceptron: row, probability, prediction."""
+    from twingrad.core.build import default_backend
+    from twingrad.core.files import whole_file
+    from twingrad.models.mlp.prediction import as_csv, choose_columns, load_predictor
+    from twingrad.models.mlp.tables import read_table, some
+
+    predictor = load_predictor(model, backend or default_backend(), device)
+    table = read_table(data)
+    x, unused = choose_columns(predictor, table)
+    console = _console(stderr=True)
+    if unused:
+        _say(console, [f"columns not used: {some(unused)}"])
+    text = as_csv(predictor, predictor.probabilities(x))
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    with whole_file(out) as file:
+        file.write(text.encode())
+    _say(console, [f"wrote {out}: {len(x)} predictions on {predictor.backend}"])
+
+
+def _introduction(data: LabelledData, settings: Settings, backend: str) -> list[str]:
+    hidden = ", ".join(map(str, settings.hidden)) or "none"
+    size = f"{len(data.train)} rows to train on, {len(data.held_out)} held out"
+    return [
+        f"{data.name}: {size}, {len(data.feature_names)} features",
+        *data.notes,
+        f"mlp with hidden layers {hidden}, {settings.optimizer}, {settings.dtype}, on {backend}",
+    ]
+
+
+def _ending(training: Training, settings: Settings) -> str:
+    count = len(training.epochs)
+    done = f"{count} epoch{'s' if count > 1 else ''}"
+    if training.stopped == "interrupted":
+        return f"interrupted: what follows is the model after {done}, the last whole one"
+    if training.stopped == "patience":
+        return (
+            f"stopped after {done}: the loss has not fallen by {settings.min_delta:g} of its best "
+            f"for {settings.patience} epochs"
+        )
+    return f"trained for {done}"
+
+
+def _figures_table(fitted: Fitted) -> Any:
+    from rich.box import SIMPLE
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"positive class: {escape(fitted.data.label_names[1])}"
+    table = Table(title=title, title_justify="left", title_style="", box=SIMPLE, pad_edge=False)
+    table.add_column("")
+    for name in ("rows", "loss", "accuracy", "precision", "recall", "TP", "FP", "TN", "FN"):
+        table.add_column(name, justify="right")
+    for name, figures in fitted.figures.items():
+        counts = figures.confusion
+        ratios = (figures.loss, counts.accuracy, counts.precision, counts.recall)
+        table.add_row(
+            name,
+            str(counts.total),
+            *(f"{ratio:.4f}" for ratio in ratios),
+            str(counts.true_positive),
+            str(counts.false_positive),
+            str(counts.true_negative),
+            str(counts.false_negative),
+        )
+    return table
+
+
+def _write(fitted: Fitted, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """Write what a run leaves behind, yielding each path when it is whole."""
+    from twingrad.models.mlp import pictures
+    from twingrad.models.mlp.prediction import CHECKPOINT
+    from twingrad.models.mlp.training import save, save_metrics
+
+    save(fitted, out / CHECKPOINT)
+    yield out / CHECKPOINT
+    save_metrics(fitted.training, out / "metrics.jsonl")
+    yield out / "metrics.jsonl"
+    loss, decision = out / "loss.png", out / "decision.png"
+    reason = pictures.missing()
+    if reason is None:
+        pictures.draw_loss(fitted.training, fitted.data.name, loss)
+        yield loss
+        if len(fitted.data.feature_names) == 2:
+            pictures.draw_decision(fitted, decision)
+            yield decision
+            return
+    else:
+        say(f"no picture: {reason}")
+    # A picture of an earlier run beside this run's checkpoint would tell a lie.
+    for path in (loss, decision) if reason else (decision,):
+        if path.is_file():
+            path.unlink()
+            say(f"removed {path}, which showed an earlier run")
+
+
+@contextmanager
+def _writable_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and try to write there; if the work fails, leave no new empty folder behind.
+
+    Raises OutputError at once if nothing could be written at the end.
+    """
+    import tempfile
+
+    from twingrad.core.files import OutputError
+    from twingrad.models.mlp.prediction import CHECKPOINT
+
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to --out {folder}: {error.strerror or error}"
+            ) from None
+        for name in (CHECKPOINT, "metrics.jsonl", "loss.png", "decision.png"):
+            if (folder / name).is_dir():
+                raise OutputError(f"cannot write {folder / name}: it is a folder")
+        yield
+    finally:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+@contextmanager
+def _progress(
+    settings: Settings, rows: int
+) -> Iterator[tuple[Callable[[], None], Callable[[Epoch], None]]]:
+    """Show a bar with the loss on standard error; yields what to call after batch and epoch."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    batches = -(-rows // settings.batch_size)
+    bar = Progress(
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=_console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("", total=settings.epochs)
+    steps = 0
+
+    def on_batch() -> None:
+        nonlocal steps
+        steps += 1
+        # Within an epoch only where an epoch is long: a bar costs more than a small batch.
+        if steps % 100 == 0 and batches > 100:
+            bar.update(task, description=f"batch {steps % batches} of {batches}")
+
+    def on_epoch(epoch: Epoch) -> None:
+        bar.update(task, advance=1, description=f"loss {epoch.loss:.4f}")
+
+    with bar:
+        yield on_batch, on_epoch
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def _say(console: Console, lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False)

@@ -1,0 +1,55 @@
+"""The model: linear layers with tanh between them, ending in one logit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from twingrad.core.errors import SettingError
+from twingrad.core.module import Linear, Module, Sequential, Tanh
+
+MOST_PARAMETERS = 100_000_000  # beyond that, a slip of the keyboard is likelier than a plan
+
+
+class MLP(Sequential):
+    """Two-class perceptron: x (rows, in_features) -> logits (rows, 1).
+
+    With in_features 2 and hidden (5, 3) it has 37 parameters; with no hidden layer it is logistic
+    regression. Raises SettingError for a width that is not an integer of at least 1.
+    """
+
+    def __init__(self, in_features: int, hidden: Sequence[int] = (5, 3)) -> None:
+        widths = [in_features, *hidden, 1]
+        count = sum((fan_in + 1) * fan_out for fan_in, fan_out in _pairs(widths))
+        if count > MOST_PARAMETERS:
+            raise SettingError(
+                f"hidden: layers of {', '.join(map(str, hidden))} on {in_features} features make "
+                f"{count} parameters; at most {MOST_PARAMETERS} are allowed"
+            )
+        layers: list[Module] = []
+        for fan_in, fan_out in _pairs(widths):
+            layers += [Linear(fan_in, fan_out), Tanh()]
+        super().__init__(*layers[:-1])
+
+
+def parse_hidden(text: str) -> tuple[int, ...]:
+    """Return the widths in text such as "5,3"; an empty text means no hidden layer.
+
+    Raises SettingError.
+    """
+    if not text.strip():
+        return ()
+    widths = []
+    for part in text.split(","):
+        digits = part.strip()
+        # Up to 9 digits: int() itself refuses thousands of them.
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) >= 1):
+            raise SettingError(
+                f"--hidden must be widths >= 1 with commas between them, such as 5,3; got {text!r}"
+            )
+        widths.append(int(digits))
+    return tuple(widths)
+
+
+def _pairs(widths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return pairwise(widths)

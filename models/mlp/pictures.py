@@ -1,0 +1,140 @@
+"""Pictures of a training run: its loss curve, and where a two-feature model draws the line."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twingrad.core.files import whole_file
+from twingrad.core.spec import Array
+from twingrad.core.trainer import Training
+from twingrad.models.mlp.datasets import Rows
+from twingrad.models.mlp.training import Fitted
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#5f5f5f"
+DOTS_PER_INCH = 160
+GRID = 300  # points a side at which the decision is taken
+MOST_DOTS = 3000  # of each set; more would only hide each other
+
+
+def missing() -> str | None:
+    """Return why no picture can be drawn, or None if one can."""
+    if find_spec("matplotlib") is None:
+        return "matplotlib is not installed; install it with: pip install 'twingrad[plot]'"
+    return None
+
+
+def draw_loss(training: Training, data_name: str, path: Path) -> None:
+    """Draw the loss of the whole training set, and of the held-out set, against the epoch.
+
+    Raises OutputError if the file cannot be written.
+    """
+    figure, axes = _figure(6.4, 4.0)
+    numbers = [epoch.number for epoch in training.epochs]
+    sets = (("loss", "train", BLUE, "-"), ("held_out_loss", "held-out", VERMILION, "--"))
+    mark = "o" if len(numbers) == 1 else ""
+    for key, label, colour, dashes in sets:
+        if key in training.epochs[0].values:
+            losses = [epoch.values[key] for epoch in training.epochs]
+            axes.plot(
+                numbers, losses, dashes, marker=mark, color=colour, linewidth=1.8, label=label
+            )
+    axes.set_title(f"Loss on {data_name}", loc="left", parse_math=False)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean binary cross entropy")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.margins(x=0.01)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
+    _write(figure, path)
+
+
+def draw_decision(fitted: Fitted, path: Path) -> None:
+    """Draw the decision regions of a two-feature model with the points it learned from.
+
+    Held-out points have a dark ring; the true boundary is dashed where it is known. Raises
+    OutputError if the file cannot be written.
+    """
+    data = fitted.data
+    figure, axes = _figure(7.2, 5.4)
+    x = np.concatenate([data.train.x, data.held_out.x])
+    low, high = x.min(axis=0), x.max(axis=0)
+    margin = np.where(high > low, 0.05 * (high - low), 1.0)
+    low, high = low - margin, high + margin
+    first, second = (np.linspace(low[axis], high[axis], GRID) for axis in (0, 1))
+    grid = np.stack(np.meshgrid(first, second), axis=-1)
+    probability = fitted.probabilities(grid.reshape(-1, 2)).reshape(GRID, GRID)
+    axes.contourf(first, second, probability, levels=[0.0, 0.5, 1.0], colors=["#d6e8f5", "#fbe3d4"])
+    if probability.min() < 0.5 < probability.max():
+        axes.contour(first, second, probability, levels=[0.5], colors=BLACK, linewidths=1.8)
+    axes.plot([], [], color=BLACK, linewidth=1.8, label="model's boundary")
+    if data.boundary is not None:
+        axes.plot(
+            first, data.boundary(first), "--", color=GREY, linewidth=1.6, label="true boundary"
+        )
+    zero, one = data.label_names
+    for rows, held_out in ((data.train, False), (data.held_out, True)):
+        _dots(axes, rows, held_out, (zero, one))
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_title(_decision_title(fitted), loc="left", parse_math=False)
+    axes.set_xlabel(data.feature_names[0], parse_math=False)
+    axes.set_ylabel(data.feature_names[1], parse_math=False)
+    legend = axes.legend(
+        loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0.0
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    _write(figure, path)
+
+
+def _dots(axes: Any, rows: Rows, held_out: bool, names: tuple[str, str]) -> None:
+    shown = slice(None, MOST_DOTS)
+    x, target = rows.x[shown], rows.target[shown] > 0.5
+    for positive, colour, marker in ((True, VERMILION, "^"), (False, BLUE, "o")):
+        chosen: Array = target == positive
+        if chosen.any():
+            name = names[int(positive)]
+            axes.scatter(
+                x[chosen, 0],
+                x[chosen, 1],
+                s=38 if held_out else 22,
+                marker=marker,
+                color=colour,
+                edgecolors=BLACK if held_out else "white",
+                linewidths=1.2 if held_out else 0.5,
+                label=f"{name}, held-out" if held_out else name,
+                zorder=4 if held_out else 3,
+            )
+
+
+def _decision_title(fitted: Fitted) -> str:
+    parts = [
+        f"{name} accuracy {figures.confusion.accuracy:.3f}"
+        for name, figures in fitted.figures.items()
+    ]
+    return f"Decision on {fitted.data.name}: {', '.join(parts)}"
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    # No pyplot: its windows and its list of open figures are not for a command line.
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _write(figure: Any, path: Path) -> None:
+    with whole_file(path) as file, warnings.catch_warnings():
+        # A name in a script that the font lacks still gets its picture.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        figure.savefig(file, format="png")
