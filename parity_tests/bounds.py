@@ -39,7 +39,10 @@ def roundings(n: int) -> float:
 def bounds(case: Case) -> dict[str, Array]:
     """Return the largest error allowed in each element of y and of each gradient."""
     info = np.finfo(case.dtype)
-    wide = {name: x if x.dtype == bool else x.astype(precise(case.dtype)) for name, x in case.inputs.items()}
+    wide = {
+        name: x if x.dtype == bool else x.astype(precise(case.dtype))
+        for name, x in case.inputs.items()
+    }
     grad_y = np.abs(case.grad_y.astype(precise(case.dtype)))
     with np.errstate(all="ignore"):
         weights = BOUNDS[case.spec.name](grad_y, **wide, **case.settings)
@@ -65,7 +68,9 @@ def _linear(g: Array, x: Array, weight: Array, bias: Array | None = None) -> Wei
         "grad_x": roundings(out) * (g @ np.abs(weight)),
         "grad_weight": roundings(rows) * (flat_g.T @ flat_x),
     }
-    return weights if bias is None else weights | {"grad_bias": roundings(rows) * flat_g.sum(axis=0)}
+    return (
+        weights if bias is None else weights | {"grad_bias": roundings(rows) * flat_g.sum(axis=0)}
+    )
 
 
 def _tanh(g: Array, x: Array) -> Weights:
@@ -178,7 +183,9 @@ def _attention(
     relative = 2 * (FUNCTION + shift + (roundings(d) + 2) * largest) + roundings(k)
     multiplier: Any = 1.0
     if keep is not None:
-        multiplier = definitions.dropout(np.ones_like(weights), np.broadcast_to(keep, weights.shape), p)
+        multiplier = definitions.dropout(
+            np.ones_like(weights), np.broadcast_to(keep, weights.shape), p
+        )
     kept = weights * multiplier
     grad_weights = (g @ np.abs(value).swapaxes(-1, -2)) * multiplier
     inner = grad_weights + (grad_weights * weights).sum(axis=-1, keepdims=True)
@@ -187,7 +194,10 @@ def _attention(
         "y": (relative + roundings(k) + 2) * (kept @ np.abs(value)),
         "grad_query": scale * ((1 + roundings(k) / 4) * grad_scores @ np.abs(key)),
         "grad_key": scale * ((1 + roundings(q) / 4) * grad_scores.swapaxes(-1, -2) @ np.abs(query)),
-        "grad_value": (((relative + 2) * kept).swapaxes(-1, -2) + roundings(q) * kept.swapaxes(-1, -2)) @ g,
+        "grad_value": (
+            ((relative + 2) * kept).swapaxes(-1, -2) + roundings(q) * kept.swapaxes(-1, -2)
+        )
+        @ g,
     }
 
 
@@ -223,7 +233,9 @@ def _summed(weight: Array, shape: tuple[int, ...]) -> Array:
     """Return the weight of what is summed over all axes along which `shape` was stretched."""
     lead = weight.ndim - len(shape)
     axes = tuple(
-        axis for axis in range(weight.ndim) if axis < lead or shape[axis - lead] != weight.shape[axis]
+        axis
+        for axis in range(weight.ndim)
+        if axis < lead or shape[axis - lead] != weight.shape[axis]
     )
     total = weight.sum(axis=axes, keepdims=True)
     count = weight.size // max(total.size, 1)
@@ -256,7 +268,9 @@ def _pow(g: Array, x: Array, y: Array) -> Weights:
     relative = FUNCTION + LOG
     return {
         "y": relative * power,
-        "grad_x": _summed(relative * g * np.abs(y) * (power / np.abs(x)) * (1 + np.abs(np.log(x))), x.shape),
+        "grad_x": _summed(
+            relative * g * np.abs(y) * (power / np.abs(x)) * (1 + np.abs(np.log(x))), x.shape
+        ),
         "grad_y": _summed(2 * relative * g * power * np.abs(np.log(x)), y.shape),
     }
 
@@ -294,7 +308,10 @@ def _getitem(g: Array, x: Array, index: Any) -> Weights:
 
 
 def _moved(g: Array, **inputs: Any) -> Weights:  # noqa: ARG001
-    return {"y": EXACT, **{f"grad_{name}": EXACT for name, x in inputs.items() if isinstance(x, np.ndarray)}}
+    return {
+        "y": EXACT,
+        **{f"grad_{name}": EXACT for name, x in inputs.items() if isinstance(x, np.ndarray)},
+    }
 
 
 BOUNDS: dict[str, Callable[..., Weights]] = {

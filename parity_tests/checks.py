@@ -84,7 +84,9 @@ def check_gradient(case: Case) -> None:
             _check_everywhere(case, input_name, grads, allowed[what])
 
 
-def _check_everywhere(case: Case, input_name: str, grads: Mapping[str, Array], allowed: Array) -> None:
+def _check_everywhere(
+    case: Case, input_name: str, grads: Mapping[str, Array], allowed: Array
+) -> None:
     """Where complex steps are too many: all elements, against float64 on both backends."""
     wide = Case(
         case.spec,
@@ -124,7 +126,9 @@ def compare(
     worst: tuple[float, int] | None = None
     errors: dict[str, Array] = {}
     for name, array in computed.items():
-        assert array.shape == shape, f"{case.spec.name}: {what} has shape {array.shape} on {name}, else {shape}"
+        assert array.shape == shape, (
+            f"{case.spec.name}: {what} has shape {array.shape} on {name}, else {shape}"
+        )
         assert array.dtype == case.dtype, f"{case.spec.name}: {what} is {array.dtype} on {name}"
         error = errors[name] = _errors(array[where].reshape(-1), expected, case.dtype)
         if not error.size:
@@ -164,7 +168,9 @@ def _errors(values: Array, expected: Array, dtype: np.dtype[np.floating]) -> Arr
 def _spacing(expected: Array, dtype: np.dtype[np.floating]) -> Array:
     """Return the unit in the last place at `expected`; that of the smallest normal below it."""
     info = np.finfo(dtype)
-    size = np.clip(np.abs(expected.astype(np.float64)), float(info.smallest_normal), float(info.max))
+    size = np.clip(
+        np.abs(expected.astype(np.float64)), float(info.smallest_normal), float(info.max)
+    )
     _, exponent = np.frexp(size)
     return np.ldexp(float(info.eps), exponent - 1)
 

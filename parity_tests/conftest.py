@@ -50,7 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
         deadline=None,
         max_examples=chosen.examples,
         print_blob=False,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.data_too_large,
+        ],
         database=None if chosen.seed is not None else hypothesis.settings.default.database,
     )
     hypothesis.settings.load_profile("twingrad")

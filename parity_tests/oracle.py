@@ -48,7 +48,8 @@ def directional(case: Case, direction: Arrays) -> Any:
     inputs = _widened(case)
     step = _step(inputs)
     moved = {
-        name: x + 1j * step * direction[name] if name in direction else x for name, x in inputs.items()
+        name: x + 1j * step * direction[name] if name in direction else x
+        for name, x in inputs.items()
     }
     y = _evaluate(case.spec, moved, case.settings)
     return (case.grad_y * (y.imag / step)).sum()

@@ -15,9 +15,13 @@ class Record:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str, str, str], dict[str, Any]] = {}
 
-    def add(self, layer: str, dtype: str, what: str, backend: str, ulp: Array, ratio: Array) -> None:
+    def add(
+        self, layer: str, dtype: str, what: str, backend: str, ulp: Array, ratio: Array
+    ) -> None:
         """Note the errors of one tensor of one case: in ulp, and as parts of its bound."""
-        row = self.rows.setdefault((layer, dtype, what, backend), {"cases": 0, "ulp": 0.0, "ratio": 0.0})
+        row = self.rows.setdefault(
+            (layer, dtype, what, backend), {"cases": 0, "ulp": 0.0, "ratio": 0.0}
+        )
         row["cases"] += 1
         row["ulp"] = max(row["ulp"], float(np.max(ulp)))
         row["ratio"] = max(row["ratio"], float(np.max(ratio)))

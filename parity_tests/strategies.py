@@ -117,7 +117,9 @@ def elements(dtype: str, domain: Domain) -> st.SearchStrategy[float]:
         st.integers(lowest, highest),
     )
     one = np.dtype(dtype).type(1)
-    edges = st.sampled_from([1.0, float(np.nextafter(one, 2 * one)), float(np.nextafter(one, 0 * one))])
+    edges = st.sampled_from(
+        [1.0, float(np.nextafter(one, 2 * one)), float(np.nextafter(one, 0 * one))]
+    )
     magnitude = st.one_of(simple, spread, edges)
     if domain.positive:
         return magnitude
@@ -133,7 +135,8 @@ def cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, min_length: int = 0) -> 
             return draw(hnp.arrays(bool, shape), label=name)
         domain = DOMAINS.get(spec.name, {}).get(name, ORDINARY)
         return draw(
-            hnp.arrays(dtype, shape, elements=elements(dtype, domain), fill=st.nothing()), label=name
+            hnp.arrays(dtype, shape, elements=elements(dtype, domain), fill=st.nothing()),
+            label=name,
         )
 
     shapes, settings = draw(calls(spec, st.integers(min_length, MAX_SMALL_LENGTH)))
@@ -255,7 +258,9 @@ Call = st.SearchStrategy[tuple[dict[str, tuple[int, ...]], dict[str, Any]]]
 
 
 @st.composite
-def _broadcast(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+def _broadcast(
+    draw: st.DrawFn, lengths: Lengths
+) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     full = tuple(draw(st.lists(lengths, max_size=3), label="shape"))
 
     def stretched() -> tuple[int, ...]:
@@ -287,7 +292,9 @@ def _reduce(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...
 
 
 @st.composite
-def _reshape(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+def _reshape(
+    draw: st.DrawFn, lengths: Lengths
+) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     shape = tuple(draw(st.lists(lengths, max_size=3), label="x"))
     new = draw(st.permutations([*shape, 1]), label="shape")
     flat = draw(st.booleans(), label="flat") and 0 not in shape
@@ -295,14 +302,18 @@ def _reshape(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ..
 
 
 @st.composite
-def _transpose(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+def _transpose(
+    draw: st.DrawFn, lengths: Lengths
+) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     shape = tuple(draw(st.lists(lengths, max_size=3), label="x"))
     axes = draw(st.one_of(st.none(), st.permutations(range(len(shape))).map(tuple)), label="axes")
     return {"x": shape}, {"axes": axes}
 
 
 @st.composite
-def _getitem(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+def _getitem(
+    draw: st.DrawFn, lengths: Lengths
+) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     # One more than drawn, since there is no element 0 of nothing.
     shape = tuple(draw(st.lists(lengths.map(lambda n: n + 1), min_size=1, max_size=3), label="x"))
     positions = st.integers(-shape[0], shape[0] - 1)

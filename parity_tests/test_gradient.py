@@ -9,9 +9,7 @@ from twingrad.parity_tests.strategies import cases, large_cases
 
 
 @given(data=st.data())
-def test_gradients_are_within_their_bound(
-    spec: LayerSpec, dtype: str, data: st.DataObject
-) -> None:
+def test_gradients_are_within_their_bound(spec: LayerSpec, dtype: str, data: st.DataObject) -> None:
     check_gradient(data.draw(cases(spec, dtype)))
 
 

@@ -429,7 +429,8 @@ def run_backward(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | No
     half = grad_y.dtype == np.float16
     with np.errstate(all="ignore"):
         grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
-    return tuple(grad.astype(np.float16) if half and grad is not None else grad for grad in grads)
+    dtype = np.float16 if half else None
+    return tuple(None if grad is None else np.asarray(grad, dtype) for grad in grads)
 
 
 def _dtype_name(array: Array) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from twingrad.backends.torch_backend.kernels import KERNELS, OPTIMIZERS
-from twingrad.backends.torch_backend.module import build
+from twingrad.backends.torch_backend.module import build, from_array
 from twingrad.core.arguments import check_signature, explain, nan_label, no_gradient
 from twingrad.core.backend import States, owner
 from twingrad.core.errors import BackendError, ShapeError
@@ -55,7 +55,7 @@ class TorchBackend:
             if name not in data and tensor.is_floating_point()
         }
         y = self.apply(spec, tensors, settings)
-        upstream = torch.tensor(grad_y(self.to_numpy(y)))
+        upstream = from_array(grad_y(self.to_numpy(y)))
         grads = torch.autograd.grad(y, list(leaves.values()), upstream, allow_unused=True)
         return self.to_numpy(y), {
             name: np.zeros(inputs[name].shape, inputs[name].dtype)
@@ -70,8 +70,8 @@ class TorchBackend:
         new_params, new_states = dict(params), dict(states)
         weights = []
         for name, grad in grads.items():
-            weight = torch.tensor(params[name])
-            weight.grad = torch.tensor(grad)
+            weight = from_array(params[name])
+            weight.grad = from_array(grad)
             weights.append(weight)
         new = [
             self.optimizer_state(
@@ -111,9 +111,7 @@ class TorchBackend:
     def tensor(
         self, array: Array, *, requires_grad: bool = False, device: str | None = None
     ) -> Tensor:
-        return torch.tensor(np.ascontiguousarray(array), device=_device(device)).requires_grad_(
-            requires_grad
-        )
+        return from_array(array, _device(device)).requires_grad_(requires_grad)
 
     def to_numpy(self, tensor: Tensor) -> Array:
         plain = tensor.detach()
@@ -124,7 +122,7 @@ class TorchBackend:
 
     def assign(self, tensor: Tensor, values: Array) -> None:
         with torch.no_grad():
-            tensor.copy_(torch.from_numpy(values))
+            tensor.copy_(from_array(values))
 
     def draw_keep(
         self, draws: Draws, x: Tensor, shape: tuple[int, ...], p: float, native: bool
@@ -148,9 +146,7 @@ class TorchBackend:
         prepare: Callable[[Module, Any, str], None],
     ) -> Any:
         target, kind = _device(device), getattr(torch, dtype)
-        tensors = {
-            key: torch.tensor(array, dtype=kind, device=target) for key, array in values.items()
-        }
+        tensors = {key: from_array(array, target).to(kind) for key, array in values.items()}
         return build(module, tensors, prepare)
 
     def update(
@@ -176,7 +172,7 @@ class TorchBackend:
     def optimizer_state(self, param: Tensor, step: int, arrays: Arrays) -> dict[str, Any]:
         return {
             "step": torch.tensor(float(step)),
-            **{name: torch.tensor(array).to(param) for name, array in arrays.items()},
+            **{name: from_array(array).to(param) for name, array in arrays.items()},
         }
 
     def detached(self, tensor: Tensor) -> Tensor:
@@ -226,8 +222,7 @@ def _as_tensor(spec: LayerSpec, name: str, value: Any, device: torch.device | No
             f"{spec.name}: {name} is a {other.name} tensor among torch tensors; "
             f"move it with twingrad.to_numpy({name})"
         )
-    # A copy: the caller may reuse its array, and torch cannot share a reversed or read-only one.
-    return torch.tensor(np.array(value), device=device)
+    return from_array(value, device)
 
 
 def _device(device: str | None) -> torch.device | None:

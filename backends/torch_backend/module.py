@@ -75,6 +75,12 @@ def build(
     return build_one(module, "")
 
 
+def from_array(array: Any, device: torch.device | None = None) -> torch.Tensor:
+    """Return a tensor that holds a copy of `array`."""
+    # A copy: the caller may reuse its array, and torch cannot share a reversed or read-only one.
+    return torch.from_numpy(np.array(array, order="C")).to(device)
+
+
 def _taking_arrays(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Let `forward` take NumPy arrays as they are, on the device of the module's parameters."""
 
@@ -90,5 +96,4 @@ def _taking_arrays(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _moved(value: Any, device: torch.device | None) -> Any:
-    # A copy: the caller may reuse its array, and torch shares no memory with a reversed one.
-    return torch.tensor(value, device=device) if isinstance(value, np.ndarray) else value
+    return from_array(value, device) if isinstance(value, np.ndarray) else value
