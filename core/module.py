@@ -419,9 +419,12 @@ class MultiHeadAttention(Module):
             query, key, value = (x.reshape(1, *x.shape) for x in (query, key, value))
         elif not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+        mask = self._visible(query, key, key_padding_mask, attn_mask)
+        if mask is not None:
+            key, value = (self._without_unseen(x, mask) for x in (key, value))
         heads = [self._heads(x, which) for which, x in enumerate((query, key, value))]
         inputs = dict(zip(("query", "key", "value"), heads, strict=True))
-        inputs["mask"] = self._visible(heads[0], heads[1], key_padding_mask, attn_mask)
+        inputs["mask"] = mask
         settings: dict[str, Any] = {"causal": is_causal}
         if self.training and self.dropout:
             shape = (*heads[0].shape[:3], heads[1].shape[2])
@@ -450,17 +453,33 @@ class MultiHeadAttention(Module):
         return x.reshape(x.shape[0], x.shape[1], self.num_heads, width).transpose(1, 2)
 
     def _visible(self, query: Any, key: Any, key_padding_mask: Any, attn_mask: Any) -> Any:
-        """Turn torch's two masks (True = hidden) into the layer's one (True = may attend)."""
+        """Turn torch's two masks (True = hidden) into the layer's one (True = may attend).
+
+        Shapes: query (N, L, E), key (N, S, kdim) -> four dimensions that broadcast to
+        (N, num_heads, L, S), or None if there is no mask.
+        """
+        batch, rows, columns = query.shape[0], query.shape[1], key.shape[1]
         visible = None
         if key_padding_mask is not None:
-            visible = ~_boolean("key_padding_mask", key_padding_mask)
-            visible = visible.reshape(-1, 1, 1, key.shape[2])
+            hidden = _boolean("key_padding_mask", key_padding_mask)
+            _check_mask("key_padding_mask", hidden, (batch, columns), (columns,) * (batch == 1))
+            visible = (~hidden).reshape(batch, 1, 1, columns)
         if attn_mask is not None:
-            allowed = ~_boolean("attn_mask", attn_mask)
-            if allowed.ndim == 3:
-                allowed = allowed.reshape(-1, self.num_heads, query.shape[2], key.shape[2])
+            hidden = _boolean("attn_mask", attn_mask)
+            per_head = (batch * self.num_heads, rows, columns)
+            _check_mask("attn_mask", hidden, per_head, (rows, columns))
+            wide = (batch, self.num_heads) if hidden.ndim == 3 else (1, 1)
+            allowed = (~hidden).reshape(*wide, rows, columns)
             visible = allowed if visible is None else visible & allowed
         return visible
+
+    def _without_unseen(self, x: Any, visible: Any) -> Tensor:
+        """Return x (N, S, width) with 0 in the rows that no query may attend to."""
+        # They get no gradient, but 0 * NaN would spoil that of the projection's weight.
+        seen = visible.any(1).any(1)[:, :, None]
+        shape = tuple(x.shape)
+        keep = np.broadcast_to(seen, shape) if isinstance(seen, np.ndarray) else seen.expand(shape)
+        return apply(self, "dropout", {"x": x, "keep": keep}, p=0.0)
 
     def _weights(
         self, inputs: Mapping[str, Any], settings: Mapping[str, Any], average: bool
@@ -493,11 +512,19 @@ class BCEWithLogitsLoss(Module):
 def _boolean(name: str, mask: Any) -> Any:
     """Return a mask as an array of its backend, to compute with outside the tape."""
     plain = mask if isinstance(mask, np.ndarray) else mask.data
-    if not str(plain.dtype).endswith("bool"):
-        raise DTypeError(
-            f"MultiHeadAttention: {name} must be boolean, True = hidden; got {plain.dtype}"
-        )
+    dtype = str(plain.dtype).removeprefix("torch.")
+    if dtype != "bool":
+        raise DTypeError(f"MultiHeadAttention: {name} must be boolean, True = hidden; got {dtype}")
     return plain
+
+
+def _check_mask(name: str, mask: Any, *shapes: tuple[int, ...]) -> None:
+    expected = [shape for shape in shapes if shape]
+    if tuple(mask.shape) not in expected:
+        raise ShapeError(
+            f"MultiHeadAttention: {name} must be {' or '.join(map(str, expected))}; "
+            f"got {tuple(mask.shape)}"
+        )
 
 
 def _length(layer: str, name: str, value: object) -> int:
