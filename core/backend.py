@@ -200,10 +200,13 @@ def backend_of(what: str, values: Mapping[str, Any]) -> Backend:
 def no_grad() -> Iterator[None]:
     """Record nothing for backward() inside this context, on any backend."""
     with ExitStack() as contexts:
+        for backend in list(_loaded.values()):
+            contexts.enter_context(backend.no_grad())
+        if _no_grad_contexts.get() is not None:
+            yield  # a backend that is loaded in here belongs to the outermost context
+            return
         token = _no_grad_contexts.set(contexts)
         try:
-            for backend in list(_loaded.values()):
-                contexts.enter_context(backend.no_grad())
             yield
         finally:
             _no_grad_contexts.reset(token)
