@@ -33,20 +33,13 @@ def gradients(case: Case) -> dict[str, tuple[Array, Array]]:
 
     All indices of small inputs and of elementwise layers, some of each large one.
     """
-    inputs = _widened(case)
-    grad_y = case.grad_y.astype(precise(case.dtype))
-    names = inputs if case.spec.variadic else case.spec.differentiable
-    found: dict[str, tuple[Array, Array]] = {}
-    for name in names:
-        if name in inputs:
-            found[name] = _gradient(case, inputs, grad_y, name)
-    return found
+    names = case.inputs if case.spec.variadic else case.spec.differentiable
+    return {name: _gradient(case, name) for name in names if name in case.inputs}
 
 
 def directional(case: Case, direction: Arrays) -> Any:
     """Return d/dt sum(grad_y * y) along `direction` (an array for each differentiable input)."""
-    inputs = _widened(case)
-    step = _step(inputs)
+    inputs, step = _widened(case), _step(case)
     moved = {
         name: x + 1j * step * direction[name] if name in direction else x
         for name, x in inputs.items()
@@ -55,24 +48,30 @@ def directional(case: Case, direction: Arrays) -> Any:
     return (case.grad_y * (y.imag / step)).sum()
 
 
-def _gradient(case: Case, inputs: Arrays, grad_y: Array, name: str) -> tuple[Array, Array]:
-    x = inputs[name]
-    step = _step(inputs)
+def gradient_at(case: Case, name: str, indices: Array) -> Array:
+    """Return the gradient of one input at `indices` (count, ndim), a complex step for each."""
+    inputs, step = _widened(case), _step(case)
+    values = np.zeros(len(indices), inputs[name].dtype)
+    for number, index in enumerate(indices):
+        moved = np.asarray(inputs[name], np.result_type(inputs[name], np.complex64))
+        moved[tuple(index)] += 1j * step
+        y = _evaluate(case.spec, {**inputs, name: moved}, case.settings)
+        values[number] = (case.grad_y * (y.imag / step)).sum()
+    return values
+
+
+def _gradient(case: Case, name: str) -> tuple[Array, Array]:
+    x = case.inputs[name]
     indices = np.argwhere(np.ones(x.shape, bool))
-    if _is_elementwise(case.spec) and len(inputs[name].shape) == grad_y.ndim:
+    if _is_elementwise(case.spec):
         # Each output depends on one input, so one step for all is one step for each.
-        y = _evaluate(case.spec, {**inputs, name: x + 1j * step}, case.settings)
-        return indices, (grad_y * (y.imag / step)).reshape(-1)
+        inputs, step = _widened(case), _step(case)
+        y = _evaluate(case.spec, {**inputs, name: inputs[name] + 1j * step}, case.settings)
+        return indices, (case.grad_y * (y.imag / step)).reshape(-1)
     if x.size > ALL_STEPS:
         rng = np.random.default_rng(x.size)
         indices = indices[rng.choice(len(indices), SAMPLED_STEPS, replace=False)]
-    values = np.zeros(len(indices), x.dtype)
-    for number, index in enumerate(indices):
-        moved = x.astype(np.result_type(x, np.complex64))
-        moved[tuple(index)] += 1j * step
-        y = _evaluate(case.spec, {**inputs, name: moved}, case.settings)
-        values[number] = (grad_y * (y.imag / step)).sum()
-    return indices, values
+    return indices, gradient_at(case, name, indices)
 
 
 def _evaluate(spec: LayerSpec, inputs: Arrays, settings: dict[str, Any]) -> Array:
@@ -87,10 +86,9 @@ def _widened(case: Case) -> Arrays:
     return {name: x if x.dtype == bool else x.astype(wide) for name, x in case.inputs.items()}
 
 
-def _step(inputs: Arrays) -> Any:
+def _step(case: Case) -> Any:
     # So small that its square is nothing, so large that its product with a gradient is something.
-    wide = next(x.dtype for x in inputs.values() if x.dtype != bool)
-    return np.sqrt(np.finfo(wide).tiny)
+    return np.sqrt(np.finfo(precise(case.dtype)).tiny)
 
 
 def _is_elementwise(spec: LayerSpec) -> bool:

@@ -27,6 +27,7 @@ from twingrad.core.spec import (
     Setting,
 )
 
+SHOWN_ELEMENTS = 64  # of an array in a message; larger ones are abridged
 MAX_SMALL_LENGTH = 4  # of each dimension of a small case
 LARGE_LENGTHS = (1, 7, 33, 64, 127, 128, 129)  # odd, prime, and one off the width of a vector
 MAX_LARGE_ELEMENTS = 12_000  # of all inputs of a large case together, or of the output
@@ -48,9 +49,11 @@ class Case:
         return self.grad_y.dtype
 
     def __repr__(self) -> str:
-        lines = [f"{name} = {array!r}" for name, array in self.inputs.items()]
-        lines += [f"{name} = {value!r}" for name, value in self.settings.items()]
-        return "\n".join([*lines, f"grad_y = {self.grad_y!r}"])
+        with np.printoptions(threshold=SHOWN_ELEMENTS, precision=17, floatmode="unique"):
+            lines = [f"{name} = {array!r}" for name, array in self.inputs.items()]
+            lines += [f"{name} = {value!r}" for name, value in self.settings.items()]
+            lines.append(f"grad_y = {self.grad_y!r}")
+        return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - Hypothesis asks
         printer.text(f"Case of {self.spec.name}:\n{self!r}")

@@ -149,7 +149,9 @@ def test_what_is_masked_is_absent(junk: float, dtype: str) -> None:
     mask[1] = [True, False, True, False, False, True]
     hidden = np.broadcast_to(~mask[:, :, 0, :, None], key.shape)
     clean = {"query": query, "key": key, "value": value, "mask": mask}
-    junked = clean | {name: np.where(hidden, junk, clean[name]).astype(dtype) for name in ("key", "value")}
+    junked = clean | {
+        name: np.where(hidden, junk, clean[name]).astype(dtype) for name in ("key", "value")
+    }
     for backend in options().backends:
         y, grads = tg.vjp("attention", clean, grad_y, backend=backend)
         y2, grads2 = tg.vjp("attention", junked, grad_y, backend=backend)
@@ -233,14 +235,22 @@ def test_a_million_equal_terms_add_up() -> None:
     right = 1e6 * float(np.float32(0.1))
     for backend in options().backends:
         total = tg.forward("sum", {"x": x}, backend=backend, axis=0)
-        inputs = {"x": x[:, :1], "weight": np.ones((2, 1), np.float32), "bias": np.ones(2, np.float32)}
+        inputs = {
+            "x": x[:, :1],
+            "weight": np.ones((2, 1), np.float32),
+            "bias": np.ones(2, np.float32),
+        }
         _, grads = tg.vjp("linear", inputs, x, backend=backend)
         for got in (total, grads["bias"]):
-            assert np.all(np.abs(got - right) <= right * 8 * 1000 * np.finfo(np.float32).eps), backend
+            assert np.all(np.abs(got - right) <= right * 8 * 1000 * np.finfo(np.float32).eps), (
+                backend
+            )
 
 
 @given(data=st.data())
-def test_the_kernels_never_overflow_on_the_way(layer: LayerSpec, dtype: str, data: st.DataObject) -> None:
+def test_the_kernels_never_overflow_on_the_way(
+    layer: LayerSpec, dtype: str, data: st.DataObject
+) -> None:
     """The handwritten kernels raise no floating-point flag on the layer's domain, but underflow."""
     case = data.draw(cases(layer, dtype, min_length=1))
     kernel = KERNELS[layer.name]

@@ -1,0 +1,108 @@
+"""The laws themselves: a fault that is planted in a kernel makes them fail, on the right side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
+from twingrad.core.optimizers import ADAMW
+from twingrad.core.layers import LAYERS
+from twingrad.core.spec import LayerSpec
+from twingrad.parity_tests import faults
+from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient
+from twingrad.parity_tests.strategies import Case, cases, large_cases
+from twingrad.parity_tests.test_optimizer_trajectory import Path
+
+EXAMPLES = 60  # more than a law's own, since a fault may need a rare setting to show
+
+
+def caught(check: Callable[[Case], None], spec: LayerSpec) -> Disagreement:
+    """Return the first disagreement that the check finds, without shrinking it."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        database=None,
+        derandomize=True,
+    )
+    @given(st.one_of(large_cases(spec, "float64"), cases(spec, "float64", min_length=1)))
+    def law(case: Case) -> None:
+        check(case)
+
+    with pytest.raises(Disagreement) as found:
+        law()
+    return found.value
+
+
+def assert_numpy_is_blamed(disagreement: Disagreement, what: str) -> None:
+    finding = disagreement.finding
+    assert finding.what == what
+    assert finding.wrong == ["numpy"]
+    assert "right on torch" in str(disagreement)
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, name: str, kernel: Kernel) -> None:
+    monkeypatch.setitem(KERNELS, name, kernel)
+
+
+@pytest.mark.parametrize("fault", faults.DISTORTIONS)
+def test_a_distorted_output_is_caught(
+    spec: LayerSpec, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distorted = faults.distorted_output(KERNELS[spec.name], faults.DISTORTIONS[fault])
+    plant(monkeypatch, spec.name, distorted)
+    assert_numpy_is_blamed(caught(check_forward, spec), "y")
+
+
+@pytest.mark.parametrize("fault", faults.DISTORTIONS)
+def test_a_distorted_gradient_is_caught(
+    spec: LayerSpec, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the gradient of every input that has one, by itself."""
+    honest = KERNELS[spec.name]
+    for position, name in enumerate(spec.inputs):
+        if name in spec.differentiable:
+            distort = faults.DISTORTIONS[fault]
+            plant(monkeypatch, spec.name, faults.distorted_gradient(honest, position, distort))
+            assert_numpy_is_blamed(caught(check_gradient, spec), f"grad_{name}")
+
+
+@pytest.mark.parametrize("fault", faults.WELL_KNOWN)
+def test_a_well_known_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, which, wrong = faults.WELL_KNOWN[fault]
+    plant(monkeypatch, name, KERNELS[name]._replace(**{which: wrong}))
+    check = check_forward if which == "forward" else check_gradient
+    assert caught(check, LAYERS[name]).finding.wrong == ["numpy"]
+
+
+@pytest.mark.parametrize("fault", faults.ADAMW_FAULTS)
+def test_a_faulty_adamw_leaves_the_path(fault: str) -> None:
+    rng = np.random.default_rng(29)
+    chosen = ADAMW.defaults() | {"eps": 1e-3}
+    weight = rng.standard_normal((3, 5))
+    path, state = Path(ADAMW, chosen, weight), {name: np.zeros((3, 5)) for name in ADAMW.state}
+    for _ in range(3):
+        grad = rng.standard_normal((3, 5))
+        path.step(grad)
+        weight, new = faults.ADAMW_FAULTS[fault](weight, grad, state, path.steps, **chosen)
+        state |= new
+    assert np.any(np.abs(weight - path.weight) > path.allowed)
+
+
+def test_the_honest_adamw_stays_on_the_path() -> None:
+    """So that the test above fails for the fault, and not for the way it walks."""
+    rng = np.random.default_rng(29)
+    chosen = ADAMW.defaults() | {"eps": 1e-3}
+    weight = rng.standard_normal((3, 5))
+    path, state = Path(ADAMW, chosen, weight), {name: np.zeros((3, 5)) for name in ADAMW.state}
+    for _ in range(3):
+        grad = rng.standard_normal((3, 5))
+        path.step(grad)
+        weight, new = OPTIMIZERS["adamw"](weight, grad, state, path.steps, **chosen)
+        state |= new
+    assert np.all(np.abs(weight - path.weight) <= path.allowed)
