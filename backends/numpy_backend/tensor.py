@@ -237,7 +237,8 @@ class Tensor:
             grad_y = grads.pop(node)
             retained = node.retained() if node.retained else None
             if retained is not None:
-                retained._grad = grad_y if retained._grad is None else retained._grad + grad_y
+                before = retained._grad
+                retained._grad = grad_y.copy() if before is None else before + grad_y
             for parent, grad in node.gradients(grad_y, retain_graph):
                 deliver(parent, grad)
 
