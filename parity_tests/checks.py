@@ -152,7 +152,8 @@ def _compare(
             continue
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratios = np.where(error == 0, 0, error / limit)
-            ulp = error / _spacing(expected, np.dtype(dtype))
+            # Below its own bound a value has no digits left, and no unit in its last place.
+            ulp = error / _spacing(np.maximum(np.abs(expected), limit), np.dtype(dtype))
         RECORD.add(subject, dtype, what, name, ulp, ratios)
         worst = max(worst, (float(np.max(ratios)), int(np.argmax(ratios))))
     if worst[0] <= 1:

@@ -15,6 +15,7 @@ from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.parity_tests import options
+from twingrad.parity_tests.checks import Disagreement
 from twingrad.parity_tests.record import RECORD
 
 
@@ -77,16 +78,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
     report = yield
     if report.when == "call":
         rows = RECORD.drain()
         params = getattr(item, "callspec", None)
         named = params.params if params else {}
         spec = named.get("spec") or named.get("layer") or named.get("optimizer")
-        entry = {"layer": getattr(spec, "name", None), "rows": rows}
+        error = call.excinfo.value if call.excinfo else None
+        findings = [
+            {"text": str(found), "wrong": found.finding.wrong} for found in disagreements(error)
+        ]
+        entry = {"layer": getattr(spec, "name", None), "rows": rows, "findings": findings}
         report.user_properties.append(("twingrad", json.dumps(entry)))
     return report
+
+
+def disagreements(error: BaseException | None) -> list[Disagreement]:
+    """Return the disagreements in an error, which Hypothesis groups if there are several."""
+    if isinstance(error, BaseExceptionGroup):
+        return [found for inner in error.exceptions for found in disagreements(inner)]
+    return [error] if isinstance(error, Disagreement) else []
 
 
 def _seed(config: pytest.Config) -> int | None:

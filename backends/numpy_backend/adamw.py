@@ -23,7 +23,9 @@ def step(
     """Return the new weight and state after step number `step`, which counts from 1."""
     beta1, beta2 = betas
     grad = -grad if maximize else grad
-    exp_avg = state["exp_avg"] + (1 - beta1) * (grad - state["exp_avg"])
+    change = grad - state["exp_avg"]
+    # From the end that is nearer, so that a large old mean cannot swallow the new gradient.
+    exp_avg = state["exp_avg"] + (1 - beta1) * change if beta1 > 0.5 else grad - beta1 * change
     exp_avg_sq = beta2 * state["exp_avg_sq"] + (1 - beta2) * grad * grad
     new_state = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
     second = exp_avg_sq

@@ -10,6 +10,7 @@ from rich.console import Console
 from twingrad.benchmarks.command import bench
 from twingrad.core.errors import BackendError, SettingError, TwingradError, UnknownNameError
 from twingrad.models.mlp.command import predict, train_mlp
+from twingrad.parity_tests.command import parity
 
 app = typer.Typer(
     name="twingrad",
@@ -25,6 +26,7 @@ train = typer.Typer(
 app.add_typer(train, name="train")
 train.command("mlp")(train_mlp)
 app.command()(predict)
+app.command()(parity)
 app.command()(bench)
 
 WRONG_CALL = (SettingError, UnknownNameError, BackendError)
