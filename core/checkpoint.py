@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -48,7 +49,7 @@ def save_checkpoint(
     }
     notes: dict[str, Any] = {"format": FORMAT, "step": step, "extra": extra or {}}
     notes["draws"] = {
-        name: module.draws.count
+        name: [module.draws.seed, module.draws.count]
         for name, module in model.named_modules()
         if module.draws is not None
     }
@@ -63,7 +64,11 @@ def save_checkpoint(
             for name, value in entries.items():
                 if name != "step":
                     arrays[f"optimizer.{number}.{name}"] = to_numpy(value)
-    content = save(arrays, metadata={"twingrad": json.dumps(notes)})
+    try:
+        header = json.dumps(notes, default=_number)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: extra must be what JSON can hold: {error}") from None
+    content = save(arrays, metadata={"twingrad": header})
     with whole_file(Path(path)) as file:
         file.write(content)
 
@@ -74,17 +79,16 @@ def load_checkpoint(path: str | Path, *, model: Any = None, optimizer: Any = Non
     Raises CheckpointError, before anything is changed, if the file is damaged or another model's.
     """
     arrays, notes = _read(Path(path))
+    prefix = "model."
+    model_state = {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
     try:
-        if model is not None:
-            prefix = "model."
-            model_state = {
-                name.removeprefix(prefix): array
-                for name, array in arrays.items()
-                if name.startswith(prefix)
-            }
         if optimizer is not None:
             before = optimizer.state_dict()
-            optimizer.load_state_dict(_optimizer_state(path, arrays, notes, optimizer))
+            optimizer.load_state_dict(_optimizer_state(arrays, notes, optimizer))
         if model is not None:
             try:
                 model.load_state_dict(model_state)
@@ -93,32 +97,40 @@ def load_checkpoint(path: str | Path, *, model: Any = None, optimizer: Any = Non
                     optimizer.load_state_dict(before)
                 raise
             for name, module in model.named_modules():
-                if module.draws is not None:
-                    module.draws.count = notes["draws"].get(name, 0)
+                if module.draws is not None and name in notes["draws"]:
+                    module.draws.seed, module.draws.count = notes["draws"][name]
     except TwingradError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return Checkpoint(notes["step"], notes["extra"])
 
 
-def _optimizer_state(
-    path: str | Path, arrays: Arrays, notes: Mapping[str, Any], optimizer: Any
-) -> dict[str, Any]:
+def _number(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not")
+
+
+def _optimizer_state(arrays: Arrays, notes: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
     saved = notes.get("optimizer")
     if saved is None:
         raise CheckpointError("it holds no optimizer state")
-    if saved["name"] != optimizer.spec.name:
-        raise CheckpointError(
-            f"it holds the state of {saved['name']}, not of {optimizer.spec.name}"
-        )
-    state: dict[int, dict[str, Any]] = {
-        int(number): {"step": step} for number, step in saved["steps"].items()
-    }
-    for key, array in arrays.items():
-        kind, _, rest = key.partition(".")
-        if kind == "optimizer":
-            number, _, name = rest.partition(".")
-            state[int(number)][name] = array
-    return {"state": state, "param_groups": saved["param_groups"]}
+    try:
+        kind, groups = saved["name"], saved["param_groups"]
+        state: dict[int, dict[str, Any]] = {
+            int(number): {"step": int(step)} for number, step in saved["steps"].items()
+        }
+        for key, array in arrays.items():
+            if key.startswith("optimizer."):
+                _, number, name = key.split(".", 2)
+                state[int(number)][name] = array
+        damaged = any(not isinstance(group["params"], list) for group in groups)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        damaged = True
+    if damaged:
+        raise CheckpointError("its optimizer state is damaged")
+    if kind != optimizer.spec.name:
+        raise CheckpointError(f"it holds the state of {kind}, not of {optimizer.spec.name}")
+    return {"state": state, "param_groups": groups}
 
 
 def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
@@ -132,9 +144,18 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise CheckpointError(f"{path}: it is damaged or no checkpoint: {error}") from None
     if header is None:
         raise CheckpointError(f"{path}: it is a safetensors file, but no twingrad checkpoint")
-    notes: dict[str, Any] = json.loads(header)
-    if notes.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: its format is {notes.get('format')}, and this version reads {FORMAT}"
-        )
-    return arrays, notes
+    try:
+        notes = json.loads(header)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its header is damaged: {error}") from None
+    if not isinstance(notes, dict) or notes.get("format") != FORMAT:
+        found = notes.get("format") if isinstance(notes, dict) else None
+        raise CheckpointError(f"{path}: its format is {found}, and this version reads {FORMAT}")
+    for name, kind in (("step", int), ("extra", dict), ("draws", dict)):
+        if not isinstance(notes.get(name), kind):
+            raise CheckpointError(f"{path}: its header is damaged: it has no {name}")
+    try:
+        draws = {name: (int(seed), int(count)) for name, (seed, count) in notes["draws"].items()}
+    except (TypeError, ValueError):
+        raise CheckpointError(f"{path}: its header is damaged: draws are not numbers") from None
+    return arrays, {**notes, "draws": draws}

@@ -86,10 +86,7 @@ class Module:
                 for name, x in kwargs.items()
             }
         elif any(True for _ in self.parameters()):
-            raise BackendError(
-                f"{type(self).__name__} is a recipe without parameters; "
-                f"make a model of it: twingrad.build(module, backend=...)"
-            )
+            raise BackendError(_recipe(self))
         return self.forward(*args, **kwargs)
 
     def children(self) -> Iterator[Module]:
@@ -130,7 +127,10 @@ class Module:
 
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of every parameter's values by name, a shared one under all its names."""
-        return {name: parameter.numpy() for name, parameter in self._all_parameters()}
+        parameters = dict(self._all_parameters())
+        if any(isinstance(parameter, Parameter) for parameter in parameters.values()):
+            raise BackendError(_recipe(self))
+        return {name: parameter.numpy() for name, parameter in parameters.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
         """Take parameter values from a state dict of either backend.
@@ -507,6 +507,13 @@ class BCEWithLogitsLoss(Module):
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}"
+
+
+def _recipe(module: Module) -> str:
+    return (
+        f"{type(module).__name__} is a recipe without parameters; "
+        f"make a model of it: twingrad.build(module, backend=...)"
+    )
 
 
 def _boolean(name: str, mask: Any) -> Any:

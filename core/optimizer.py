@@ -71,7 +71,7 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take state and settings from a state dict of either backend.
 
-        Raises StateError, before anything is changed, if groups or shapes differ.
+        Raises StateError, before anything is changed, if groups, shapes or settings do not fit.
         """
         params = list(self._params())
         groups = state_dict["param_groups"]
@@ -83,8 +83,14 @@ class Optimizer:
             raise StateError(
                 f"{self.spec.name}: parameter groups must have sizes {own}; got {sizes}"
             )
+        settings = [self._settings(group) for group in groups]
         state = {}
         for number, entries in state_dict["state"].items():
+            if not 0 <= int(number) < len(params):
+                raise StateError(
+                    f"{self.spec.name}: there are {len(params)} parameters, so state must be of "
+                    f"numbers below that; got {number}"
+                )
             param = params[int(number)]
             arrays = {name: to_numpy(value) for name, value in entries.items()}
             step = int(arrays.pop("step"))
@@ -95,9 +101,22 @@ class Optimizer:
                         f"of shape {tuple(param.shape)}; got {name} of shape {array.shape}"
                     )
             state[param] = self.backend.optimizer_state(param, step, arrays)
-        for group, new in zip(self.param_groups, groups, strict=True):
-            group.update({name: new[name] for name in self.spec.settings if name in new})
+        for group, new in zip(self.param_groups, settings, strict=True):
+            group.update(new)
         self.state = state
+
+    def _settings(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings in a group of a state dict; JSON has made lists of tuples."""
+        settings = {name: group[name] for name in self.spec.settings if name in group}
+        try:
+            for name, value in settings.items():
+                check_setting(self.spec, name, value)
+        except SettingError as error:
+            raise StateError(str(error)) from None
+        return {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings.items()
+        }
 
     def __repr__(self) -> str:
         settings = [
