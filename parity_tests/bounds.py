@@ -85,7 +85,7 @@ def _sigmoid(g: Array, x: Array) -> Weights:
     }
 
 
-def _relu(g: Array, x: Array) -> Weights:  # noqa: ARG001
+def _relu(g: Array, x: Array) -> Weights:
     return {"y": EXACT, "grad_x": EXACT}
 
 
@@ -307,7 +307,7 @@ def _getitem(g: Array, x: Array, index: Any) -> Weights:
     return {"y": EXACT, "grad_x": roundings(max(g.size, 1)) * total}
 
 
-def _moved(g: Array, **inputs: Any) -> Weights:  # noqa: ARG001
+def _moved(g: Array, **inputs: Any) -> Weights:
     return {
         "y": EXACT,
         **{f"grad_{name}": EXACT for name, x in inputs.items() if isinstance(x, np.ndarray)},

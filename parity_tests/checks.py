@@ -195,7 +195,7 @@ def _spacing(expected: Array, dtype: np.dtype[np.floating]) -> Array:
         np.abs(expected.astype(np.float64)), float(info.smallest_normal), float(info.max)
     )
     _, exponent = np.frexp(size)
-    return np.ldexp(float(info.eps), exponent - 1)
+    return np.asarray(np.ldexp(float(info.eps), exponent - 1))
 
 
 def _ratio(error: float, bound: float) -> float:

@@ -18,6 +18,9 @@ from rich.table import Table
 
 from twingrad.core.backend import load_backend
 from twingrad.core.errors import BackendError, SettingError
+from twingrad.core.layers import LAYERS
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.random import check_seed
 from twingrad.parity_tests.options import (
     EXAMPLES,
@@ -27,6 +30,10 @@ from twingrad.parity_tests.options import (
 )
 
 HERE = Path(__file__).parent
+LEGEND = """\
+ulp    largest error, in units in the last place of the definition's value; it is large where
+       terms cancel, and any implementation in the dtype loses digits
+bound  largest error as a share of what rounding in the dtype can explain; above 100 % is wrong"""
 
 
 @dataclass
@@ -74,7 +81,7 @@ class Collector:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         self.progress.update(self.task, total=len(items))
 
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:  # noqa: ARG002
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         self.progress.update(self.task, total=len(ids))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -154,17 +161,11 @@ def parity(
     if code == 2:
         raise KeyboardInterrupt
     if not collector.passed and not collector.failed:
-        raise SettingError(
-            f"no law ran: {output.strip().splitlines()[-1] if output.strip() else code}"
-        )
+        last = output.strip().splitlines()[-1:] or [f"pytest ended with code {code}"]
+        raise SettingError(f"no law ran: {last[0]}")
     print_findings(console, collector)
     console.print(table(collector))
-    console.print(
-        "ulp: the largest error in units in the last place of the definition's value, for y and for "
-        "the gradients; it is large where terms cancel, and digits are lost by any implementation. "
-        "bound: the largest error as a share of what rounding in the dtype explains.",
-        style="dim",
-    )
+    console.print(LEGEND, style="dim", highlight=False)
     console.print(
         f"{collector.passed} laws hold, {collector.failed} do not; "
         f"{time.monotonic() - started:.0f} s, seed {seed}, {examples} examples, {dtype}",
@@ -204,13 +205,13 @@ def table(collector: Collector) -> Table:
     """Return a row for each layer: cases, the worst errors of each backend, and the verdict."""
     names = collector.options.backends
     result = Table(box=None, header_style="bold", pad_edge=False)
-    result.add_column("layer")
-    result.add_column("cases", justify="right")
+    result.add_column("\nlayer", no_wrap=True)
+    result.add_column("\ncases", justify="right", no_wrap=True)
     for name in names:
-        result.add_column(f"{name}\ny ulp", justify="right")
-        result.add_column("\ngrad ulp", justify="right")
-        result.add_column("\nbound", justify="right")
-    result.add_column("verdict")
+        result.add_column(f"{name}\ny ulp", justify="right", no_wrap=True)
+        result.add_column("\ngrad ulp", justify="right", no_wrap=True)
+        result.add_column("\nbound", justify="right", no_wrap=True)
+    result.add_column("\nverdict")
     for layer, row in sorted(collector.rows.items(), key=lambda item: _order(item[0])):
         cells = [layer, f"{row.count}"]
         for name in names:
@@ -233,10 +234,6 @@ def print_findings(console: Console, collector: Collector) -> None:
 
 
 def _order(layer: str) -> int:
-    from twingrad.core.layers import LAYERS
-    from twingrad.core.operations import OPERATIONS
-    from twingrad.core.optimizers import OPTIMIZERS
-
     return [*LAYERS, *OPERATIONS, *OPTIMIZERS].index(layer)
 
 

@@ -55,7 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
             hypothesis.HealthCheck.too_slow,
             hypothesis.HealthCheck.data_too_large,
         ],
-        database=None if chosen.seed is not None else hypothesis.settings.default.database,
+        # A given seed promises the same cases, so nothing is remembered from other runs.
+        **({"database": None} if chosen.seed is not None else {}),
     )
     hypothesis.settings.load_profile("twingrad")
 
@@ -77,6 +78,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("dtype", options.options().dtypes)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --layers, keep what is tried on a spec: the rest is not about those layers."""
+    if options.options().layers:
+        kept = [item for item in items if _spec_of(item) is not None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -84,9 +93,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "call":
         rows = RECORD.drain()
-        params = getattr(item, "callspec", None)
-        named = params.params if params else {}
-        spec = named.get("spec") or named.get("layer") or named.get("optimizer")
+        spec = _spec_of(item)
         error = call.excinfo.value if call.excinfo else None
         findings = [
             {"text": str(found), "wrong": found.finding.wrong} for found in disagreements(error)
@@ -94,6 +101,11 @@ def pytest_runtest_makereport(
         entry = {"layer": getattr(spec, "name", None), "rows": rows, "findings": findings}
         report.user_properties.append(("twingrad", json.dumps(entry)))
     return report
+
+
+def _spec_of(item: pytest.Item) -> Any:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get("spec") or params.get("layer") or params.get("optimizer")
 
 
 def disagreements(error: BaseException | None) -> list[Disagreement]:

@@ -11,7 +11,6 @@ from twingrad.backends.numpy_backend import (
     adamw,
     attention,
     bce_with_logits,
-    dropout,
     gelu,
     layer_norm,
     linear,
@@ -54,13 +53,14 @@ def distorted_gradient(honest: Kernel, position: int, distort: Callable[[Array],
 # Well-known faults, each with the layer it belongs to
 
 
-def naive_bce(x: Array, target: Array, reduction: str = "mean", **_: Any) -> tuple[Array, Any]:
+def naive_bce(x: Array, target: Array, reduction: str = "mean", **others: Any) -> tuple[Array, Any]:
     """The logarithm of a rounded sigmoid: log(0) for logits that are far out."""
     y = 1 / (1 + np.exp(-x))
-    loss = -(target * np.log(y) + (1 - target) * np.log(1 - y))
-    _, saved = bce_with_logits.forward(x, target, reduction=reduction)
-    reduced = {"mean": np.mean, "sum": np.sum}.get(reduction, lambda value: value)(loss)
-    return np.asarray(reduced), saved
+    loss: Array = -(target * np.log(y) + (1 - target) * np.log(1 - y))
+    _, saved = bce_with_logits.forward(x, target, reduction=reduction, **others)
+    if reduction == "none":
+        return loss, saved
+    return np.asarray(loss.mean() if reduction == "mean" else loss.sum()), saved
 
 
 def bce_backward_without_reduction(grad_y: Array, saved: Any) -> tuple[Array | None, ...]:

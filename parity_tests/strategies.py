@@ -55,7 +55,7 @@ class Case:
             lines.append(f"grad_y = {self.grad_y!r}")
         return "\n".join(lines)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - Hypothesis asks
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(f"Case of {self.spec.name}:\n{self!r}")
 
 
@@ -111,7 +111,7 @@ def elements(dtype: str, domain: Domain) -> st.SearchStrategy[float]:
     info = np.finfo(dtype)
     lowest = max(domain.lowest, info.minexp - info.nmant)
     highest = min(domain.highest, info.maxexp - 1)
-    width = np.dtype(dtype).itemsize * 8
+    width: Any = np.dtype(dtype).itemsize * 8
     top = min(4.0, 2.0**highest)
     simple = st.floats(0 if domain.zero else 0.5, top, width=width, allow_subnormal=False)
     spread = st.builds(
@@ -288,7 +288,7 @@ def _matmul(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...
 def _reduce(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     shape = tuple(draw(st.lists(lengths, max_size=3), label="shape"))
     axes = st.lists(st.integers(0, max(len(shape) - 1, 0)), unique=True, min_size=1).map(tuple)
-    axis = draw(st.one_of(st.none(), axes) if shape else st.none(), label="axis")
+    axis: Any = draw(st.one_of(st.none(), axes) if shape else st.none(), label="axis")
     if isinstance(axis, tuple) and len(axis) == 1 and draw(st.booleans()):
         axis = axis[0] - len(shape)
     return {"x": shape}, {"axis": axis, "keepdim": draw(st.booleans(), label="keepdim")}

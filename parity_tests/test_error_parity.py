@@ -134,7 +134,10 @@ def test_a_setting_out_of_range_is_refused(layer: LayerSpec) -> None:
 def test_a_wrong_upstream_gradient_is_refused(layer: LayerSpec) -> None:
     inputs = fitting_inputs(layer)
     y = tg.forward(layer.name, inputs)
-    for wrong, error in ((np.ones((7, 7), y.dtype), ShapeError), (y.astype(np.float64), DTypeError)):
+    for wrong, error in (
+        (np.ones((7, 7), y.dtype), ShapeError),
+        (y.astype(np.float64), DTypeError),
+    ):
 
         def vjp(backend: str, grad_y: Any = wrong) -> Any:
             return tg.vjp(layer.name, inputs, grad_y, backend=backend)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.checks import check_forward, check_gradient
 from twingrad.parity_tests.options import options
-from twingrad.core.backend import load_backend
 from twingrad.parity_tests.strategies import Case, calls, cases, output_shape
 
 

@@ -4,6 +4,8 @@ For a direction v: <grad_y, J v>, with J v from one complex step of the definiti
 <J' grad_y, v> from the backward. It looks at every element of arrays of any size at once.
 """
 
+from typing import Any
+
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
@@ -51,7 +53,7 @@ def test_the_complex_step_is_the_derivative(layer: LayerSpec, data: st.DataObjec
     direction = {name: rng.standard_normal(case.inputs[name].shape) for name in names}
     step = np.finfo(np.longdouble).eps ** (1 / np.longdouble(3))
 
-    def at(t: np.longdouble) -> np.longdouble:
+    def at(t: Any) -> Any:
         moved = {
             name: x + t * direction[name] if name in direction else x
             for name, x in case.inputs.items()
@@ -67,7 +69,7 @@ def test_the_complex_step_is_the_derivative(layer: LayerSpec, data: st.DataObjec
         )
     central = (at(step) - at(-step)) / (2 * step)
     complex_step = oracle.directional(case, direction)
-    # Its error is the third derivative times step^2; each layer's is below 2^10 times the sizes here.
+    # It errs by the third derivative times step^2, which is below 2^10 times the sizes here.
     size = (
         sum(
             float((np.abs(v) * bounds(case)[f"grad_{name}"]).sum()) for name, v in direction.items()

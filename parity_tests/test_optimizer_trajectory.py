@@ -57,14 +57,16 @@ class Path:
         if self.settings["amsgrad"]:
             second = np.maximum(second, self.state["max_exp_avg_sq"])
         root = np.sqrt(second / (1 - beta2**self.steps))
-        return (8 + 4 * memory) * lr / (1 - beta1**self.steps) * sizes / (root + eps)
+        size: Array = (8 + 4 * memory) * lr / (1 - beta1**self.steps) * sizes / (root + eps)
+        return size
 
     def _size_of_sgd(self, grad: Array) -> Array:
         momentum, lr = self.settings["momentum"], self.settings["lr"]
         grad = np.abs(grad) + self.settings["weight_decay"] * np.abs(self.weight)
         sizes = self.sizes["momentum_buffer"] = momentum * self.sizes["momentum_buffer"] + grad
         memory = roundings(min(self.steps, 1 / (1 - momentum)))
-        return (8 + 4 * memory) * lr * (sizes + grad)
+        size: Array = (8 + 4 * memory) * lr * (sizes + grad)
+        return size
 
 
 def walk(

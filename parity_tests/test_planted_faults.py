@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
-from twingrad.core.optimizers import ADAMW
 from twingrad.core.layers import LAYERS
-from twingrad.core.spec import LayerSpec
+from twingrad.core.optimizers import ADAMW
+from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import faults
 from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient
 from twingrad.parity_tests.record import RECORD
@@ -86,8 +87,9 @@ def test_a_well_known_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatc
 def test_a_faulty_adamw_leaves_the_path(fault: str) -> None:
     rng = np.random.default_rng(29)
     chosen = ADAMW.defaults() | {"eps": 1e-3}
-    weight = rng.standard_normal((3, 5))
-    path, state = Path(ADAMW, chosen, weight), {name: np.zeros((3, 5)) for name in ADAMW.state}
+    weight: Array = rng.standard_normal((3, 5))
+    path = Path(ADAMW, chosen, weight)
+    state: Arrays = {name: np.zeros((3, 5)) for name in ADAMW.state}
     for _ in range(3):
         grad = rng.standard_normal((3, 5))
         path.step(grad)
@@ -100,8 +102,9 @@ def test_the_honest_adamw_stays_on_the_path() -> None:
     """So that the test above fails for the fault, and not for the way it walks."""
     rng = np.random.default_rng(29)
     chosen = ADAMW.defaults() | {"eps": 1e-3}
-    weight = rng.standard_normal((3, 5))
-    path, state = Path(ADAMW, chosen, weight), {name: np.zeros((3, 5)) for name in ADAMW.state}
+    weight: Array = rng.standard_normal((3, 5))
+    path = Path(ADAMW, chosen, weight)
+    state: Arrays = {name: np.zeros((3, 5)) for name in ADAMW.state}
     for _ in range(3):
         grad = rng.standard_normal((3, 5))
         path.step(grad)

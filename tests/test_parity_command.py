@@ -1,0 +1,93 @@
+"""`twingrad parity`: a table that says who is right, and a disagreement that can be seen again."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from twingrad.backends.numpy_backend.kernels import KERNELS
+from twingrad.parity_tests import options
+from twingrad.parity_tests.command import Collector, print_findings, run, table
+from twingrad.parity_tests.faults import distorted_gradient
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from twingrad.cli import main; main()", "parity", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def written(collector: Collector) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_findings(console, collector)
+    console.print(table(collector))
+    return console.export_text()
+
+
+def test_an_honest_layer_agrees() -> None:
+    done = command("--layers", "tanh,sgd", "--examples", "3", "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^tanh +\d+ .* agree", done.stdout, re.MULTILINE)
+    assert re.search(r"^sgd +\d+ .* agree", done.stdout, re.MULTILINE)
+    assert "seed 1" in done.stdout
+    assert "gelu" not in done.stdout
+
+
+def test_the_same_seed_gives_the_same_table() -> None:
+    arguments = ("--layers", "softmax", "--examples", "3", "--seed", "5", "--jobs", "1")
+    first, second = (command(*arguments).stdout.splitlines() for _ in range(2))
+    rows = [line for line in first if line.startswith("softmax")]
+    assert rows
+    assert rows == [line for line in second if line.startswith("softmax")]
+
+
+def test_a_fault_is_named_with_its_side_its_place_and_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = distorted_gradient(KERNELS["tanh"], 0, lambda x: x * np.float32(1.001).astype(x.dtype))
+    monkeypatch.setitem(KERNELS, "tanh", wrong)
+    before = options.options()
+    chosen = options.Options(layers=("tanh",), dtypes=("float64",), examples=10, seed=3)
+    try:
+        collector, _, code = run(chosen, jobs=1)
+        text = written(collector)
+    finally:
+        options.use(before)
+    assert code == 1
+    assert re.search(r"tanh \(float64\): grad_x\[.*\] is wrong on numpy, right on torch", text)
+    assert "definition" in text
+    assert "ulp" in text
+    assert "inputs:" in text
+    again = "twingrad parity --layers tanh --dtype float64 --examples 10 --seed 3"
+    assert again in text
+    assert re.search(r"^tanh .* numpy wrong", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--layers", "tahn"), "unknown layer 'tahn'"),
+        (("--dtype", "int8"), "dtype must be one of"),
+        (("--examples", "0"), "--examples must be an integer >= 1"),
+        (("--seed", "-1"), "seed must be an integer >= 0"),
+        (("--backend", "tensorflow"), "unknown backend 'tensorflow'"),
+        (("--backend", "torch"), "--reference must be another backend"),
+        (("--jobs", "-2"), "--jobs must be an integer >= 0"),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stdout + done.stderr
