@@ -471,8 +471,9 @@ def test_two_dtypes_do_not_mix() -> None:
 
 
 def test_two_backends_do_not_mix() -> None:
-    with pytest.raises(BackendError):
-        leaf([1.0], "numpy") + leaf([1.0], "torch")
+    for one, other in (BACKENDS, BACKENDS[::-1]):
+        with pytest.raises(BackendError):
+            leaf([1.0], one) + leaf([1.0], other)
     with pytest.raises(BackendError):
         tg.concat([leaf([1.0], "numpy"), leaf([1.0], "torch")])
     for backend, other in (BACKENDS, BACKENDS[::-1]):
@@ -481,3 +482,23 @@ def test_two_backends_do_not_mix() -> None:
             model(leaf([[1.0]], other))
         with pytest.raises(BackendError, match="target"):
             tg.BCEWithLogitsLoss()(leaf([[1.0]], backend), leaf([[1.0]], other).detach())
+
+
+@both_backends
+def test_lengths_may_be_given_in_any_of_torchs_ways(backend: str) -> None:
+    """As numbers, as a tuple or a list, as NumPy's integers; and what has no length stays whole."""
+    x = leaf(np.arange(6.0).reshape(2, 3), backend)
+    six = np.int64(6)
+    for y in (x.reshape(6), x.reshape((6,)), x.reshape([6]), x.reshape(six), x.reshape(-1)):
+        np.testing.assert_array_equal(values(y), np.arange(6.0))
+    for y in (x.flatten(), x[None].flatten(1)[0], x.reshape(3, 2).reshape(six)):
+        np.testing.assert_array_equal(values(y), np.arange(6.0))
+    assert [tuple(y.shape) for y in (x.T, x.mT, x.unsqueeze(-1), x.sum((0, 1)))] == [
+        (3, 2),
+        (3, 2),
+        (2, 3, 1),
+        (),
+    ]
+    assert values(x[x > 2.0]).tolist() == [3.0, 4.0, 5.0]
+    assert [len(x), x.numel(), x.ndim, x.size(1)] == [2, 6, 2, 3]
+    assert [values(row).tolist() for row in x] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]

@@ -469,4 +469,5 @@ def _one_of(dim: Any, axis: Any) -> Any:
 
 
 def _unpacked(values: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(values[0]) if len(values) == 1 and not isinstance(values[0], int) else values
+    single = len(values) == 1 and not isinstance(values[0], int | np.integer)
+    return tuple(values[0]) if single else values
