@@ -66,7 +66,7 @@ def build(
 
 
 def convert(model: Any, backend: str, device: str | None = None) -> Any:
-    """Return the same model on another backend: weights, training mode, random draws so far.
+    """Return the same model on another backend: weights, modes, random draws so far.
 
     Raises BackendError if `model` was not built, or the backend is not installed.
     """
@@ -75,6 +75,8 @@ def convert(model: Any, backend: str, device: str | None = None) -> Any:
         raise BackendError("convert: this is not a built model; twingrad.build(module) makes one")
     twin = build(origin.recipe, backend, origin.seed, origin.dtype, device, origin.native_random)
     twin.load_state_dict(model.state_dict())
+    for old, new in zip(model.parameters(), twin.parameters(), strict=True):
+        new.requires_grad_(old.requires_grad)
     for old, new in zip(model.modules(), twin.modules(), strict=True):
         new.training = old.training
         new.origin = old.origin

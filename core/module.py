@@ -159,7 +159,9 @@ class Module:
 
     def __repr__(self) -> str:
         lines = [
-            f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()
+            f"({name}): {child!r}".replace("\n", "\n  ")
+            for name, child in vars(self).items()
+            if isinstance(child, Module)
         ]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
@@ -177,49 +179,42 @@ class Module:
                     yield f"{prefix}.{name}" if prefix else name, value
 
 
-class Sequential(Module):
-    """Modules one after the other."""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__()
-        for index, module in enumerate(modules):
-            setattr(self, str(index), module)
-
-    def forward(self, x: Any) -> Any:
-        for module in self.children():
-            x = module(x)
-        return x
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self.children())
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index]
-
-
 class ModuleList(Module):
-    """A list of modules whose parameters are found."""
+    """A list of modules whose parameters are found; one that stands in it twice is shared."""
 
     def __init__(self, modules: Sequence[Module] = ()) -> None:
         super().__init__()
-        for index, module in enumerate(modules):
-            setattr(self, str(index), module)
+        self._places: tuple[str, ...] = ()
+        for module in modules:
+            self.append(module)
 
-    def append(self, module: Module) -> ModuleList:
-        setattr(self, str(len(self)), module)
+    def append(self, module: Module) -> Any:
+        place = str(len(self))
+        setattr(self, place, module)
+        self._places = (*self._places, place)
         return self
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.children())
+        return len(self._places)
 
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
+    def __iter__(self) -> Iterator[Any]:
+        # Not children(), which yields a module that is used twice only once.
+        return iter([getattr(self, place) for place in self._places])
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index]
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self, self._places[index])
+
+
+class Sequential(ModuleList):
+    """Modules one after the other."""
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__(modules)
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x
 
 
 class Linear(Module):

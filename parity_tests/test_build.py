@@ -213,10 +213,41 @@ def test_shared_parameters_have_the_same_gradients_on_both_backends() -> None:
 
 
 @both_backends
+def test_a_module_that_stands_twice_in_a_row_runs_twice(backend: str) -> None:
+    """As in torch: tanh(tanh(x)), with three places, and the state of a shared layer twice."""
+    tanh, linear = tg.Tanh(), tg.Linear(2, 2, bias=False)
+    model = tg.build(tg.Sequential(tanh, tanh, linear, linear), backend, dtype="float64")
+    model.load_state_dict({f"{place}.weight": 2 * np.eye(2) for place in (2, 3)})
+    x = np.array([[0.5, -1.0]])
+    once = tg.to_numpy(model[0](x))
+    np.testing.assert_array_equal(tg.to_numpy(model(x)), 4 * tg.to_numpy(model[0](once)))
+    assert len(model) == len(list(model)) == 4
+    assert model[1] is model[0]
+    assert list(state(model)) == ["2.weight", "3.weight"]
+    assert [name for name, _ in model.named_parameters()] == ["2.weight"]
+    assert repr(model).count("Tanh()") == 2
+
+
+@both_backends
+@pytest.mark.parametrize("there", BACKENDS)
+def test_what_is_frozen_stays_frozen(backend: str, there: str) -> None:
+    """In a conversion and in a deep copy; and an optimizer passes it over."""
+    model = tg.build(mlp(), backend)
+    model[0].weight.requires_grad_(False)
+    for twin in (tg.convert(model, there), copy.deepcopy(model)):
+        assert [p.requires_grad for p in twin.parameters()] == [False, True, True, True]
+        before = state(twin)
+        twin(numbers(2, 4, dtype="float32")).sum().backward()
+        tg.AdamW(twin.parameters(), lr=0.1).step()
+        moved = [name for name, value in state(twin).items() if (value != before[name]).any()]
+        assert moved == ["0.bias", "2.weight", "2.bias"]
+
+
+@both_backends
 @pytest.mark.parametrize("kind", [list, tuple, lambda found: {"a": found[0]}])
 def test_modules_hidden_in_a_list_are_refused(backend: str, kind: Any) -> None:
     module = tg.Sequential(tg.Tanh())
-    module[0].parts = kind([tg.Linear(1, 1)])  # type: ignore[attr-defined]
+    module[0].parts = kind([tg.Linear(1, 1)])
     with pytest.raises(SettingError, match=r"0\.parts is a .*; use twingrad\.ModuleList"):
         tg.build(module, backend)
 
