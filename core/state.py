@@ -37,7 +37,9 @@ def load_state_dict(
             f"{_some(unexpected)}; is this another model's state? strict=False takes what fits"
         )
     arrays: dict[str, Array] = {}
-    for name in parameters.keys() & state_dict.keys():
+    for name in parameters:
+        if name not in state_dict:
+            continue
         array = arrays[name] = to_numpy(state_dict[name])
         wanted = tuple(parameters[name].shape)
         if array.shape != wanted:
