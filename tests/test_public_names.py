@@ -129,6 +129,19 @@ def test_all_is_true() -> None:
         assert getattr(tg, name).__doc__, f"{name} has no docstring"
 
 
+def test_backends_is_a_function_before_and_after_a_backend_is_loaded() -> None:
+    """It shares its name with the folder of the backends, which Python binds on import."""
+    program = """
+import twingrad as tg
+before = tg.backends()
+tg.load_backend("numpy")
+import twingrad.backends.numpy_backend as folder
+assert tg.backends() == before and list(before) == ["numpy", "torch"]
+print(folder.backend.name, before["numpy"])
+"""
+    assert run_python("-c", program) == "numpy available"
+
+
 @both_backends
 def test_a_model_has_the_promised_methods(backend: str) -> None:
     model = tg.build(tg.Sequential(tg.Linear(1, 1)), backend)
