@@ -148,11 +148,11 @@ def test_a_run_that_changes_the_backend_is_the_unbroken_run(
     """Two backends round differently, so the runs part as far as roundings can take them.
 
     How far that is, the problem itself says: a run from parameters that are off by as many units
-    of roundoff as a whole run makes (32 for each step) moves further than the backends do.
+    of roundoff as two for each step moves further than the backends do.
     """
     there = BACKENDS[1 - BACKENDS.index(here)]
     unbroken = run(here, optimize)
-    nudge = 32 * (BEFORE + AFTER) * float(np.finfo(np.float64).eps)
+    nudge = 2 * (BEFORE + AFTER) * float(np.finfo(np.float64).eps)
     nudged = [run(here, optimize, nudge, signs) for signs in range(4)]
     for name, value in resumed(tmp_path / "c", here, there, optimize).items():
         largest = np.abs(unbroken[name]).max()
