@@ -140,7 +140,7 @@ class LayerSpec:
     def __repr__(self) -> str:
         return f"<layer {self.name}: {self.formula}>"
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - Hypothesis asks
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))
 
     @property
@@ -169,7 +169,7 @@ class OptimizerSpec:
     def __repr__(self) -> str:
         return f"<optimizer {self.name}>"
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - Hypothesis asks
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))
 
     def defaults(self) -> dict[str, Any]:

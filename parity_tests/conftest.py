@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator
 from typing import Any
 
 import hypothesis
 import pytest
+import torch
 
 from twingrad.core.backend import load_backend
 from twingrad.core.errors import TwingradError
@@ -45,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except TwingradError as error:
         raise pytest.UsageError(str(error)) from None
     options.use(chosen)
+    if "PYTEST_XDIST_WORKER" in os.environ and "torch" in chosen.backends:
+        torch.set_num_threads(1)  # a core for each worker, or their threads wait for each other
     # No deadline: the first torch call in a process can take longer than any.
     hypothesis.settings.register_profile(
         "twingrad",
