@@ -10,14 +10,8 @@ import numpy as np
 
 from twingrad.core.arguments import check_setting, spec_of
 from twingrad.core.backend import Backend, Tensor, backend_of, load_backend
-from twingrad.core.errors import BackendError, DTypeError, SettingError, ShapeError
-from twingrad.core.random import (
-    Constant,
-    Draws,
-    Initial,
-    fan_in_uniform,
-    xavier_uniform,
-)
+from twingrad.core.errors import BackendError, SettingError, ShapeError
+from twingrad.core.random import Constant, Draws, Initial, fan_in_uniform
 from twingrad.core.spec import Array
 from twingrad.core.state import LoadedKeys, load_state_dict
 
@@ -44,17 +38,18 @@ class Origin:
 
 def apply(module: Module, layer: str, inputs: Mapping[str, Any], **settings: Any) -> Tensor:
     """Run a layer for `module`, on its backend, or on that of its inputs if it has none."""
-    return _backend(module, layer, inputs).apply(spec_of(layer), inputs, settings)
+    return backend_for(module, layer, inputs).apply(spec_of(layer), inputs, settings)
 
 
 def draw_keep(module: Module, x: Any, shape: tuple[int, ...], p: float) -> Any:
     """Return booleans that are False with probability p, from the module's own random numbers."""
     assert module.draws is not None
     native = module.origin is not None and module.origin.native_random
-    return _backend(module, "dropout", {"x": x}).draw_keep(module.draws, x, shape, p, native)
+    return backend_for(module, "dropout", {"x": x}).draw_keep(module.draws, x, shape, p, native)
 
 
-def _backend(module: Module, what: str, inputs: Mapping[str, Any]) -> Backend:
+def backend_for(module: Module, what: str, inputs: Mapping[str, Any]) -> Backend:
+    """Return the backend that `module` was built on, or else that of its inputs."""
     return load_backend(module.backend) if module.backend else backend_of(what, inputs)
 
 
@@ -222,8 +217,8 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        self.in_features = _length("Linear", "in_features", in_features)
-        self.out_features = _length("Linear", "out_features", out_features)
+        self.in_features = length_of("Linear", "in_features", in_features)
+        self.out_features = length_of("Linear", "out_features", out_features)
         initial = fan_in_uniform(in_features)
         self.weight: Any = Parameter((out_features, in_features), initial)
         self.bias: Any = Parameter((out_features,), initial) if bias else None
@@ -310,7 +305,7 @@ class LayerNorm(Module):
                 f"LayerNorm: normalized_shape must be the length of the last dimension; "
                 f"got {normalized_shape!r}"
             )
-        _length("LayerNorm", "normalized_shape", shape[0])
+        length_of("LayerNorm", "normalized_shape", shape[0])
         check_setting(spec_of("layer_norm"), "eps", eps)
         self.normalized_shape, self.eps = shape, eps
         self.weight: Any = Parameter(shape, Constant(1.0)) if elementwise_affine else None
@@ -348,146 +343,6 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-class MultiHeadAttention(Module):
-    """Attention in several subspaces at once, with torch.nn.MultiheadAttention's arguments.
-
-    Its masks are torch's too: in `key_padding_mask` (N, S) and a boolean `attn_mask` (L, S) or
-    (N * num_heads, L, S), True means *not* to attend, the opposite of the layer `attention`.
-    A query with nothing to attend to gets 0 from every head, where torch says NaN.
-    """
-
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        dropout: float = 0.0,
-        bias: bool = True,
-        kdim: int | None = None,
-        vdim: int | None = None,
-        batch_first: bool = False,
-    ) -> None:
-        super().__init__()
-        _length("MultiHeadAttention", "embed_dim", embed_dim)
-        if num_heads < 1 or embed_dim % num_heads:
-            raise SettingError(
-                f"MultiHeadAttention: num_heads must divide embed_dim = {embed_dim}; "
-                f"got {num_heads}"
-            )
-        check_setting(spec_of("attention"), "p", dropout)
-        self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
-        self.batch_first = batch_first
-        self.draws = Draws(0, "attention")
-        kdim, vdim = kdim or embed_dim, vdim or embed_dim
-        self.in_proj_weight: Any = None
-        if kdim == vdim == embed_dim:
-            initial = xavier_uniform(embed_dim, 3 * embed_dim)
-            self.in_proj_weight = Parameter((3 * embed_dim, embed_dim), initial)
-        else:
-            self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = (
-                Parameter((embed_dim, width), xavier_uniform(width, embed_dim))
-                for width in (embed_dim, kdim, vdim)
-            )
-        self.in_proj_bias: Any = Parameter((3 * embed_dim,), Constant(0.0)) if bias else None
-        self.out_proj = Linear(embed_dim, embed_dim, bias)
-        if bias:
-            self.out_proj.bias = Parameter((embed_dim,), Constant(0.0))
-
-    def forward(
-        self,
-        query: Any,
-        key: Any,
-        value: Any,
-        key_padding_mask: Any = None,
-        need_weights: bool = True,
-        attn_mask: Any = None,
-        average_attn_weights: bool = True,
-        is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the output and, if `need_weights`, the attention weights (else None).
-
-        Shapes: query (L, N, E), key (S, N, kdim), value (S, N, vdim), or (N, L, E) and so on if
-        batch_first, or without N -> output like query; weights (N, L, S), or
-        (N, num_heads, L, S) if not averaged.
-        """
-        batched = query.ndim == 3
-        if not batched:
-            query, key, value = (x.reshape(1, *x.shape) for x in (query, key, value))
-        elif not self.batch_first:
-            query, key, value = (x.transpose(0, 1) for x in (query, key, value))
-        mask = self._visible(query, key, key_padding_mask, attn_mask)
-        if mask is not None:
-            key, value = (self._without_unseen(x, mask) for x in (key, value))
-        heads = [self._heads(x, which) for which, x in enumerate((query, key, value))]
-        inputs = dict(zip(("query", "key", "value"), heads, strict=True))
-        inputs["mask"] = mask
-        settings: dict[str, Any] = {"causal": is_causal}
-        if self.training and self.dropout:
-            shape = (*heads[0].shape[:3], heads[1].shape[2])
-            inputs["keep"] = draw_keep(self, query, tuple(shape), self.dropout)
-            settings["p"] = self.dropout
-        output = apply(self, "attention", inputs, **settings)
-        batch, _, length, _ = output.shape
-        output = self.out_proj(output.transpose(1, 2).reshape(batch, length, self.embed_dim))
-        weights = None
-        if need_weights:
-            weights = self._weights(inputs, settings, average_attn_weights)
-        if not batched:
-            return output[0], weights if weights is None else weights[0]
-        return output if self.batch_first else output.transpose(0, 1), weights
-
-    def _heads(self, x: Any, which: int) -> Tensor:
-        """Project x (N, length, width) and cut it into heads (N, num_heads, length, width)."""
-        rows = slice(which * self.embed_dim, (which + 1) * self.embed_dim)
-        if self.in_proj_weight is None:
-            weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)[which]
-        else:
-            weight = self.in_proj_weight[rows]
-        bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
-        x = apply(self, "linear", {"x": x, "weight": weight, "bias": bias})
-        width = self.embed_dim // self.num_heads
-        return x.reshape(x.shape[0], x.shape[1], self.num_heads, width).transpose(1, 2)
-
-    def _visible(self, query: Any, key: Any, key_padding_mask: Any, attn_mask: Any) -> Any:
-        """Turn torch's two masks (True = hidden) into the layer's one (True = may attend).
-
-        Shapes: query (N, L, E), key (N, S, kdim) -> four dimensions that broadcast to
-        (N, num_heads, L, S), or None if there is no mask.
-        """
-        batch, rows, columns = query.shape[0], query.shape[1], key.shape[1]
-        visible = None
-        if key_padding_mask is not None:
-            hidden = _boolean("key_padding_mask", key_padding_mask)
-            _check_mask("key_padding_mask", hidden, (batch, columns), (columns,) * (batch == 1))
-            visible = (~hidden).reshape(batch, 1, 1, columns)
-        if attn_mask is not None:
-            hidden = _boolean("attn_mask", attn_mask)
-            per_head = (batch * self.num_heads, rows, columns)
-            _check_mask("attn_mask", hidden, per_head, (rows, columns))
-            wide = (batch, self.num_heads) if hidden.ndim == 3 else (1, 1)
-            allowed = (~hidden).reshape(*wide, rows, columns)
-            visible = allowed if visible is None else visible & allowed
-        return visible
-
-    def _without_unseen(self, x: Any, visible: Any) -> Tensor:
-        """Return x (N, S, width) with 0 in the rows that no query may attend to."""
-        # They get no gradient, but 0 * NaN would spoil that of the projection's weight.
-        seen = visible.any(1).any(1)[:, :, None]
-        shape = tuple(x.shape)
-        keep = np.broadcast_to(seen, shape) if isinstance(seen, np.ndarray) else seen.expand(shape)
-        return apply(self, "dropout", {"x": x, "keep": keep}, p=0.0)
-
-    def _weights(
-        self, inputs: Mapping[str, Any], settings: Mapping[str, Any], average: bool
-    ) -> Tensor:
-        # Attention to the rows of an identity matrix is the weights themselves.
-        rows = _backend(self, "attention", inputs).identity_rows(inputs["key"])
-        weights = apply(self, "attention", {**inputs, "value": rows}, **settings)
-        return weights.mean(1) if average else weights
-
-    def extra_repr(self) -> str:
-        return f"{self.embed_dim}, {self.num_heads}, dropout={self.dropout}"
-
-
 class BCEWithLogitsLoss(Module):
     """Cross entropy of 0/1 targets with logits; weight and pos_weight are arrays to multiply by."""
 
@@ -511,25 +366,8 @@ def _recipe(module: Module) -> str:
     )
 
 
-def _boolean(name: str, mask: Any) -> Any:
-    """Return a mask as an array of its backend, to compute with outside the tape."""
-    plain = mask if isinstance(mask, np.ndarray) else mask.data
-    dtype = str(plain.dtype).removeprefix("torch.")
-    if dtype != "bool":
-        raise DTypeError(f"MultiHeadAttention: {name} must be boolean, True = hidden; got {dtype}")
-    return plain
-
-
-def _check_mask(name: str, mask: Any, *shapes: tuple[int, ...]) -> None:
-    expected = [shape for shape in shapes if shape]
-    if tuple(mask.shape) not in expected:
-        raise ShapeError(
-            f"MultiHeadAttention: {name} must be {' or '.join(map(str, expected))}; "
-            f"got {tuple(mask.shape)}"
-        )
-
-
-def _length(layer: str, name: str, value: object) -> int:
+def length_of(layer: str, name: str, value: object) -> int:
+    """Return a length that a module was given; raise SettingError unless it is at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise SettingError(f"{layer}: {name} must be an integer >= 1; got {value!r}")
     return int(value)

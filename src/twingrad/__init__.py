@@ -26,7 +26,6 @@ from twingrad.core.module import (
     Linear,
     Module,
     ModuleList,
-    MultiHeadAttention,
     Parameter,
     ReLU,
     Sequential,
@@ -34,6 +33,7 @@ from twingrad.core.module import (
     Softmax,
     Tanh,
 )
+from twingrad.core.multi_head_attention import MultiHeadAttention
 from twingrad.core.optimizer import SGD, AdamW, clip_grad_norm_
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.core.state import to_numpy
