@@ -417,21 +417,22 @@ def run_forward(
     try:
         with np.errstate(all="ignore"):
             y, saved = KERNELS[spec.name].forward(**wide, **settings)
+            y = np.asarray(y, np.float16 if signature[0][2] == "float16" else None)
     except (ValueError, IndexError, TypeError) as error:
         reason = explain(spec, {name: array.shape for name, array in arrays.items()}, settings)
         if reason is None:
             raise
         raise ShapeError(reason) from error
-    return np.asarray(y, np.float16 if signature[0][2] == "float16" else None), saved
+    return y, saved
 
 
 def run_backward(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
     """Run the layer's backward: returns a gradient for each input, None for those without."""
     half = grad_y.dtype == np.float16
+    dtype = np.float16 if half else None
     with np.errstate(all="ignore"):
         grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
-    dtype = np.float16 if half else None
-    return tuple(None if grad is None else np.asarray(grad, dtype) for grad in grads)
+        return tuple(None if grad is None else np.asarray(grad, dtype) for grad in grads)
 
 
 def _dtype_name(array: Array) -> str:
