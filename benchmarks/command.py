@@ -72,12 +72,8 @@ def bench(
     from rich.console import Console
 
     from twingrad.benchmarks.environment import environment, summary
-    from twingrad.benchmarks.measure import import_torch_quietly
     from twingrad.benchmarks.report import table, write_json
     from twingrad.core.files import whole_file
-
-    if "torch" in backends:
-        import_torch_quietly()
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -98,12 +98,10 @@ def cores() -> int:
 
 
 def cpu_features() -> list[str]:
-    """Return the vector extensions that NumPy found, in its own names."""
-    try:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
-    except ImportError:  # a private name: a later NumPy may move it
-        return []
-    return [name for name, present in features.items() if present]
+    """Return the vector extensions that NumPy uses on this machine, in its own names."""
+    built_with: Any = np.show_config(mode="dicts")
+    extensions = built_with.get("SIMD Extensions", {})
+    return [*extensions.get("baseline", []), *extensions.get("found", [])]
 
 
 def load_average() -> float | None:
@@ -170,10 +168,11 @@ def _torch() -> dict[str, Any]:
     import torch
 
     build = torch.__config__.show()
+    libraries: Any = torch.backends  # its functions have no types
     return {
         "threads": torch.get_num_threads(),
-        "blas": "MKL" if torch.backends.mkl.is_available() else "no MKL",
-        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "blas": "MKL" if libraries.mkl.is_available() else "no MKL",
+        "kernels": libraries.cpu.get_cpu_capability(),
         "openmp": next((line.strip(" -") for line in build.splitlines() if "OpenMP" in line), ""),
         "cuda": (
             ", ".join(

@@ -20,7 +20,7 @@ Call = Callable[[], object]
 WARM_UP_CALLS = 2
 SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
 MIB = 2**20  # bytes
-QUIET = {"KINETO_LOG_LEVEL": "6", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # above every message's level
+STDERR = 2  # the file descriptor
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,14 @@ def torch_peak_bytes(call: Call) -> int:
     from torch.profiler import ProfilerActivity, profile, record_function
 
     gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        call()
-        with record_function("measured"):
-            call()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(path))
+        with _no_stderr():  # the profiler writes of its start and stop, whatever its log level
+            with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+                call()
+                with record_function("measured"):
+                    call()
+            profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_bytes())["traceEvents"]
     start = next(event["ts"] for event in events if event.get("name") == "measured")
     changes = sorted(
@@ -142,21 +143,6 @@ PEAK_BYTES: dict[str, Callable[[Call], int]] = {
     "torch": torch_peak_bytes,
     "torch-plain": torch_peak_bytes,
 }
-
-
-def import_torch_quietly() -> None:
-    """Import torch so that its profiler prints nothing of its own while a table is printed.
-
-    It reads these variables once, as it is imported, and other programs need not see them.
-    """
-    before = {name: os.environ.get(name) for name in QUIET}
-    os.environ.update({name: before[name] or level for name, level in QUIET.items()})
-    try:
-        import torch  # noqa: F401
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
 
 
 def prepare_each(
@@ -192,3 +178,21 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Drop what is written to stderr, also by C++, which knows only the file descriptor."""
+    try:
+        stderr = os.dup(STDERR)
+    except OSError:  # there is none: nothing can be written to it
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STDERR)
+        yield
+    finally:
+        os.dup2(stderr, STDERR)
+        os.close(stderr)
+        os.close(nowhere)

@@ -24,7 +24,7 @@ POINTS = np.concatenate(
 
 
 def gelu_of_tanh(x: Any) -> Any:
-    u = mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)
+    u = mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf(0.044715) * x**3)
     return x / (1 + mpmath.exp(-2 * u))
 
 
