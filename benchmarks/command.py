@@ -13,14 +13,13 @@ import typer
 from twingrad.core.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from twingrad.benchmarks.measure import Case, Row
 
 SIZES = ("small", "medium", "large")
 SUITES = ("layers", "optimizers", "mlp")
 DTYPES = ("float32", "float64")
 REPEATS = 15
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 BUSY = 0.5  # processes that want a core, for each core there is
 PIPED_WIDTH = 160  # columns of text where there is no terminal to ask
 
@@ -97,7 +96,11 @@ def bench(
         rows: list[Row] = []
         for name in SUITES if suite == "all" else (suite,):
             cases = list(_cases(name, size, dtype, backends, chosen_layers))
-            measured = _measure(cases, repeats)
+            try:
+                measured = _measure(cases, repeats)
+            except KeyboardInterrupt:
+                typer.echo("twingrad: interrupted", err=True)
+                raise typer.Exit(INTERRUPTED) from None
             console.print(table(name, measured, console.width))
             rows += measured
         if json_file is not None:
@@ -199,10 +202,9 @@ def _warning_if_busy(facts: Mapping[str, Any]) -> list[str]:
     load, cores = facts["load"], facts["cpu"]["cores"]
     if load is None or load <= BUSY * cores:
         return []
-    return [
-        f"warning: the machine is busy (load {load} on {cores} cores); a library with several "
-        f"threads then waits for a core, and ratios mean little (--threads 1 is fairer)"
-    ]
+    busy = f"the machine is busy (load {load} on {cores} cores)"
+    advice = "libraries with several threads wait for a core; --threads 1 is fairer"
+    return [f"warning: {busy}; {advice}"]
 
 
 def _plot_format(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +30,7 @@ VARIABLE_PREFIXES = (
     "TWINGRAD_",
     "VECLIB_",
 )
+SET_BY_THREADPOOLCTL = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")  # as it is imported
 PACKAGES = (
     "numpy",
     "torch",
@@ -53,8 +54,12 @@ def environment(import_torch: bool = True) -> dict[str, Any]:
     Imports torch if it is installed and wanted, since only a loaded library tells its threads.
     """
     available = backends()
-    with_torch = import_torch and available["torch"] == "available"
-    torch_facts = _torch() if with_torch else None
+    torch_facts = None
+    if import_torch and available["torch"] == "available":
+        try:
+            torch_facts = _torch()
+        except (ImportError, OSError) as error:  # installed, but for another machine
+            available["torch"] = f"cannot be imported: {str(error).splitlines()[0]}"
     return {
         "versions": versions(),
         "system": platform.platform(),
@@ -142,7 +147,16 @@ def blas_libraries() -> list[dict[str, Any]]:
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change threads or kernels."""
-    return {name: environ[name] for name in sorted(environ) if name.startswith(VARIABLE_PREFIXES)}
+    return {
+        name: environ[name]
+        for name in sorted(environ)
+        if name.startswith(VARIABLE_PREFIXES) and name not in SET_BY_THREADPOOLCTL
+    }
+
+
+def library_lines(libraries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return for each BLAS or OpenMP library whose it is, and what is known of it."""
+    return [(_owner_of(library), _library_text(library)) for library in libraries]
 
 
 def summary(facts: Mapping[str, Any]) -> list[str]:
@@ -152,7 +166,7 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         f"twingrad {found['twingrad']}, python {found['python']}, {facts['system']}",
         f"cpu: {cpu['model']}, {cpu['cores']} cores{load}",
-        *(f"{_owner_of(library)}: {_library_text(library)}" for library in facts["blas"]),
+        *(f"{owner}: {text}" for owner, text in library_lines(facts["blas"])),
     ]
     if torch is not None:
         lines.append(f"torch: {torch['threads']} threads, {torch['blas']}, cuda {torch['cuda']}")

@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from twingrad.about import info, layers, options
 from twingrad.benchmarks.command import bench
 from twingrad.core.errors import BackendError, SettingError, TwingradError, UnknownNameError
 from twingrad.models.mlp.command import predict, train_mlp
@@ -28,6 +29,9 @@ train.command("mlp")(train_mlp)
 app.command()(predict)
 app.command()(parity)
 app.command()(bench)
+app.command()(layers)
+app.command()(info)
+app.callback()(options)
 
 WRONG_CALL = (SettingError, UnknownNameError, BackendError)
 
