@@ -63,7 +63,7 @@ def train_mlp(
     momentum: Annotated[
         float | None, typer.Option(help="Momentum of sgd.", show_default="0")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Most passes over the training rows.")] = 500,
+    epochs: Annotated[int, typer.Option(help="Most passes over the training rows.")] = 1000,
     patience: Annotated[
         int,
         typer.Option(help="Epochs without a better whole-set training loss, after which to stop."),
@@ -120,8 +120,8 @@ def train_mlp(
         seed=seed,
     )
     console = _console()
-    _say(console, _introduction(loaded, settings, backend))
     with _writable_folder(out), interruptible() as interrupted:
+        _say(console, _introduction(loaded, settings, backend))
         with _progress(settings, len(loaded.train)) as (on_batch, on_epoch):
             fitted = train(
                 loaded,
@@ -270,6 +270,8 @@ def _writable_folder(folder: Path) -> Iterator[None]:
 
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"cannot write to --out {folder}: it is not a folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):

@@ -44,7 +44,7 @@ class Settings:
     """
 
     hidden: tuple[int, ...] = (5, 3)
-    epochs: int = 500
+    epochs: int = 1000
     lr: float | None = None
     batch_size: int = 32
     optimizer: str = "adamw"
