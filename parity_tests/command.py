@@ -31,9 +31,9 @@ from twingrad.parity_tests.options import (
 
 HERE = Path(__file__).parent
 LEGEND = """\
-ulp    largest error, in units in the last place of the definition's value; it is large where
-       terms cancel, and any implementation in the dtype loses digits
-bound  largest error as a share of what rounding in the dtype can explain; above 100 % is wrong"""
+ulp    largest error, in units in the last place of the definition's value;
+       large where terms cancel and any implementation loses digits
+bound  largest error as a share of what rounding can explain; above 100 %: wrong"""
 
 
 @dataclass
@@ -204,14 +204,14 @@ def run(options: Options, jobs: int) -> tuple[Collector, str, int]:
 def table(collector: Collector) -> Table:
     """Return a row for each layer: cases, the worst errors of each backend, and the verdict."""
     names = collector.options.backends
-    result = Table(box=None, header_style="bold", pad_edge=False)
+    result = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     result.add_column("\nlayer", no_wrap=True)
     result.add_column("\ncases", justify="right", no_wrap=True)
     for name in names:
         result.add_column(f"{name}\ny ulp", justify="right", no_wrap=True)
         result.add_column("\ngrad ulp", justify="right", no_wrap=True)
         result.add_column("\nbound", justify="right", no_wrap=True)
-    result.add_column("\nverdict")
+    result.add_column("\nverdict", no_wrap=True)
     for layer, row in sorted(collector.rows.items(), key=lambda item: _order(item[0])):
         cells = [layer, f"{row.count}"]
         for name in names:
@@ -241,7 +241,7 @@ def _verdict(row: Row) -> str:
     if row.wrong:
         return f"[red]{' and '.join(sorted(row.wrong))} wrong[/red]"
     if row.failed:
-        return f"[red]{row.failed} laws broken[/red]"
+        return f"[red]{row.failed} failed[/red]"
     return "[green]agree[/green]"
 
 

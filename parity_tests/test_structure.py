@@ -77,12 +77,13 @@ def test_a_gradient_is_linear_in_powers_of_two(
     """Scaling the upstream gradient by -4 scales every gradient by -4, bit for bit."""
     case = data.draw(cases(spec, dtype))
     normal = float(np.finfo(dtype).smallest_normal)
+    # What is rounded below the normal numbers on the way cannot be scaled exactly.
+    grad_y = np.where(np.abs(case.grad_y) < 2.0**-20, case.grad_y.dtype.type(0), case.grad_y)
     for name in options().backends:
         backend = load_backend(name)
-        _, once = backend.vjp(spec, case.inputs, lambda _: case.grad_y, case.settings)
-        _, scaled = backend.vjp(spec, case.inputs, lambda _: -4 * case.grad_y, case.settings)
+        _, once = backend.vjp(spec, case.inputs, lambda _: grad_y, case.settings)
+        _, scaled = backend.vjp(spec, case.inputs, lambda _: -4 * grad_y, case.settings)
         for key, grad in once.items():
-            # What has been rounded below the normal numbers cannot be scaled exactly.
             exact = (grad == 0) | (np.abs(grad) >= normal * 2**30)
             np.testing.assert_array_equal(
                 np.where(exact, scaled[key], 0),
