@@ -90,7 +90,7 @@ LAYER_NORM = LayerSpec(
     output="... features",
     source="Ba, Kiros and Hinton 2016, arXiv:1607.06450, eq. 4",
     definition=definitions.layer_norm,
-    settings={"eps": Number(1e-5, low=0.0, above=True)},
+    settings={"eps": Number(1e-5, low=0.0)},
     meaning="var divides by features, eps is inside the root; a constant row gives exactly bias",
 )
 

@@ -1,0 +1,108 @@
+"""What is built is what is in the repository, and NumPy alone is enough to use it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("core", "backends", "parity_tests", "benchmarks", "models")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from the sdist, as a package index would hold it."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            assert f"twingrad/{path.relative_to(ROOT).as_posix()}" in names
+    assert {"twingrad/py.typed", "twingrad/parity_tests/suite.ini"} <= names
+
+
+def test_the_wheel_works_on_numpy_alone(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked beside NumPy, with every optional package out of reach."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = """
+import sys
+
+MISSING = ("torch", "matplotlib", "sklearn", "hypothesis", "pytest", "mpmath", "threadpoolctl")
+
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Blocker())
+import numpy as np
+import twingrad as tg
+
+assert "unpacked" in tg.__file__, tg.__file__
+for name in tg.layers():
+    assert tg.layer(name).name == name
+model = tg.build(tg.Sequential(tg.Linear(2, 3), tg.LayerNorm(3), tg.GELU(), tg.Linear(3, 1)))
+optimizer = tg.AdamW(model.parameters())
+for _ in range(3):
+    loss = tg.BCEWithLogitsLoss()(model(np.ones((4, 2), "float32")), np.ones((4, 1), "float32"))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+assert np.isfinite(float(loss))
+from twingrad.cli import main
+
+sys.argv = ["twingrad", "layers"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+assert not [name for name in MISSING if name in sys.modules]
+"""
+    (tmp_path / "twingrad").rename(tmp_path / "unpacked_twingrad")
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "unpacked_twingrad").rename(tmp_path / "unpacked" / "twingrad")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path / "unpacked",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_installed_name_is_links_and_a_few_pages() -> None:
+    folder = ROOT / "src" / "twingrad"
+    for room in ROOMS:
+        assert (folder / room).is_symlink()
+        assert (folder / room).resolve() == ROOT / room
+    own = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+    assert own == {"__init__.py", "about.py", "cli.py", "py.typed"}
+
+
+def test_the_rooms_are_not_packages_by_themselves() -> None:
+    """`import core` from the top of the repository would be a second copy of twingrad.core."""
+    for room in ("core", "backends", "models"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {room}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert f"import twingrad.{room}" in done.stderr
