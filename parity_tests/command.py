@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from twingrad.core.backend import load_backend
+from twingrad.core.build import default_backend
 from twingrad.core.errors import BackendError, SettingError
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
@@ -128,8 +129,14 @@ def parity(
     seed: Annotated[
         int | None, typer.Option(help="Where the draws start; the same seed, the same cases.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="The backend under test.")] = "numpy",
-    reference: Annotated[str, typer.Option(help="The backend that is run beside it.")] = "torch",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="The backend under test.", show_default="TWINGRAD_BACKEND, else numpy"),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The backend that is run beside it.", show_default="torch, else numpy"),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
 ) -> None:
     """Run the laws: do both backends compute what the definitions say, and if not, which is wrong?
@@ -137,8 +144,9 @@ def parity(
     Exit code 0 if every law holds, 1 if one does not, 2 for a wrong call.
     """
     console = Console()
-    if seed is None:
-        seed = time.time_ns() % 2**32
+    seed = time.time_ns() % 2**32 if seed is None else seed
+    backend = backend or default_backend()
+    reference = reference or ("numpy" if backend == "torch" else "torch")
     for name, value, least in (("--examples", examples, 1), ("--jobs", jobs, 0)):
         if value < least:
             raise SettingError(f"{name} must be an integer >= {least}; got {value}")
@@ -158,7 +166,7 @@ def parity(
         load_backend(name)
     started = time.monotonic()
     collector, output, code = run(options, jobs)
-    if code == 2:
+    if code == 2 and not collector.other:  # else it could not even collect the laws
         raise KeyboardInterrupt
     if not collector.passed and not collector.failed:
         last = output.strip().splitlines()[-1:] or [f"pytest ended with code {code}"]
@@ -171,7 +179,7 @@ def parity(
         f"{time.monotonic() - started:.0f} s, seed {seed}, {examples} examples, {dtype}",
         highlight=False,
     )
-    if collector.failed:
+    if collector.failed or code:
         raise typer.Exit(1)
 
 

@@ -81,7 +81,7 @@ def test_a_fault_is_named_with_its_side_its_place_and_its_command(
         (("--examples", "0"), "--examples must be an integer >= 1"),
         (("--seed", "-1"), "seed must be an integer >= 0"),
         (("--backend", "tensorflow"), "unknown backend 'tensorflow'"),
-        (("--backend", "torch"), "--reference must be another backend"),
+        (("--backend", "torch", "--reference", "torch"), "--reference must be another backend"),
         (("--jobs", "-2"), "--jobs must be an integer >= 0"),
     ],
 )
