@@ -1,0 +1,62 @@
+"""The command line as a test calls it: in this process, with what it printed and its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from twingrad.cli import main
+
+
+def pytest_configure() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)  # a core for each worker, or their threads wait for each other
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def twingrad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Run `twingrad` with these arguments."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["twingrad", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(twingrad: Callable[..., Done]) -> Callable[..., str]:
+    """Run a command that must fail with this exit code, and return its one line."""
+
+    def run(code: int, *arguments: object) -> str:
+        done = twingrad(*arguments)
+        assert done.code == code, done
+        assert "Traceback" not in done.out + done.err
+        lines = done.err.strip().splitlines()
+        assert len(lines) == 1, done.err
+        assert lines[0].startswith("twingrad: ")
+        return lines[0]
+
+    return run
