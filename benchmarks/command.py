@@ -19,6 +19,7 @@ SIZES = ("small", "medium", "large")
 SUITES = ("layers", "optimizers", "mlp")
 DTYPES = ("float32", "float64")
 REPEATS = 15
+LIMIT = 0.5  # seconds for the samples of one case, unless --repeats asks for more
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 BUSY = 0.5  # processes that want a core, for each core there is
 PIPED_WIDTH = 160  # columns of text where there is no terminal to ask
@@ -35,8 +36,13 @@ def bench(
         str | None, typer.Option(help="numpy, torch or numpy,torch; default: all installed.")
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Samples of each case on each backend.")
-    ] = REPEATS,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Samples of each case on each backend.",
+            show_default=f"{REPEATS}, fewer where they take more than {LIMIT:g} s",
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each library; default: as they choose.")
     ] = None,
@@ -88,7 +94,8 @@ def bench(
             "suite": suite,
             "size": size,
             "dtype": dtype,
-            "repeats": repeats,
+            "repeats": REPEATS if repeats is None else repeats,
+            "limit_s": LIMIT if repeats is None else None,
             "backends": list(backends),
         }
         for line in [*summary(facts), *notes, *_warning_if_busy(facts)]:
@@ -114,7 +121,7 @@ def bench(
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
-def _measure(cases: Sequence[Case], repeats: int) -> list[Row]:
+def _measure(cases: Sequence[Case], repeats: int | None) -> list[Row]:
     """Measure every case, showing on a terminal which one is under way."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -136,7 +143,7 @@ def _measure(cases: Sequence[Case], repeats: int) -> list[Row]:
         task = progress.add_task("", total=len(cases))
         for case in cases:
             progress.update(task, description=case.name, refresh=True)
-            rows += measure(case, repeats)
+            rows += measure(case, REPEATS, LIMIT) if repeats is None else measure(case, repeats)
             progress.advance(task)
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -17,8 +18,8 @@ from time import perf_counter
 
 Call = Callable[[], object]
 
-WARM_UP_CALLS = 2
 SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
+ENOUGH = 5  # samples of each backend, after which a time limit counts
 MIB = 2**20  # bytes
 STDERR = 2  # the file descriptor
 
@@ -54,16 +55,20 @@ class Row:
     bound_s: float | None = None
 
 
-def measure(case: Case, repeats: int) -> list[Row]:
+def measure(case: Case, repeats: int, limit: float = math.inf) -> list[Row]:
     """Time `case` on each of its backends in turns (A B A B ...), then take the peak memory.
 
     In turns, so that a machine that slows down or is shared does so to every backend alike.
+    After `limit` seconds there are no more samples, if there are ENOUGH.
     """
     calls = {backend: prepare() for backend, prepare in case.prepare.items()}
     loops = {backend: _loops(call) for backend, call in calls.items()}
     samples: dict[str, list[float]] = {backend: [] for backend in calls}
     with _no_garbage_collection():
-        for _ in range(repeats):
+        start = perf_counter()
+        for done in range(repeats):
+            if done >= ENOUGH and perf_counter() - start > limit:
+                break
             for backend, call in calls.items():
                 samples[backend].append(_seconds(call, loops[backend]))
     return [
@@ -154,8 +159,7 @@ def prepare_each(
 
 def _loops(call: Call) -> int:
     """Return how many calls fill a sample, after warming up."""
-    for _ in range(WARM_UP_CALLS):
-        call()
+    call()
     return max(1, round(SAMPLE / max(_seconds(call, 1), 1e-9)))
 
 
