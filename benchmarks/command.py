@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twingrad.core.errors import SettingError, UnknownNameError
+from twingrad.core.errors import INTERRUPTED, SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from twingrad.benchmarks.measure import Case, Row
@@ -20,7 +20,6 @@ SUITES = ("layers", "optimizers", "mlp")
 DTYPES = ("float32", "float64")
 REPEATS = 15
 LIMIT = 0.5  # seconds for the samples of one case, unless --repeats asks for more
-INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 BUSY = 0.5  # processes that want a core, for each core there is
 PIPED_WIDTH = 160  # columns of text where there is no terminal to ask
 

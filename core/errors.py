@@ -1,5 +1,7 @@
 """One error type per cause; every message is one line, and the same on every backend."""
 
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
 
 class TwingradError(Exception):
     """The parent of every error that twingrad raises on purpose."""

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from twingrad.core.backend import load_backend
 from twingrad.core.build import default_backend
-from twingrad.core.errors import BackendError, SettingError
+from twingrad.core.errors import INTERRUPTED, BackendError, SettingError
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
@@ -167,7 +167,8 @@ def parity(
     started = time.monotonic()
     collector, output, code = run(options, jobs)
     if code == 2 and not collector.other:  # else it could not even collect the laws
-        raise KeyboardInterrupt
+        typer.echo("twingrad: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED)
     if not collector.passed and not collector.failed:
         last = output.strip().splitlines()[-1:] or [f"pytest ended with code {code}"]
         raise SettingError(f"no law ran: {last[0]}")

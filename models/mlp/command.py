@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twingrad.core.errors import INTERRUPTED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
-INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 Backend = Annotated[
     str | None,

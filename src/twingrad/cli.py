@@ -9,7 +9,13 @@ from rich.console import Console
 
 from twingrad.about import info, layers, options
 from twingrad.benchmarks.command import bench
-from twingrad.core.errors import BackendError, SettingError, TwingradError, UnknownNameError
+from twingrad.core.errors import (
+    INTERRUPTED,
+    BackendError,
+    SettingError,
+    TwingradError,
+    UnknownNameError,
+)
 from twingrad.models.mlp.command import predict, train_mlp
 from twingrad.parity_tests.command import parity
 
@@ -45,7 +51,7 @@ def main() -> None:
         sys.exit(2 if isinstance(error, WRONG_CALL) else 1)
     except KeyboardInterrupt:
         _say("interrupted")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _say(message: str) -> None:
