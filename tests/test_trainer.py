@@ -30,7 +30,7 @@ def fitted(backend: str, losses: list[float] | None = None, **more: Any) -> tupl
 
     batches = tg.DataLoader((x, target), batch_size=16, shuffle=True, seed=1)
     optimizer = tg.AdamW(model.parameters(), lr=0.05)
-    arguments = {"epochs": 8, "evaluate": evaluate} | more
+    arguments: dict[str, Any] = {"epochs": 8, "evaluate": evaluate} | more
     return model, fit(model, loss_fn, optimizer, batches, **arguments)
 
 
