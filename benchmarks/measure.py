@@ -19,7 +19,7 @@ from time import perf_counter
 Call = Callable[[], object]
 
 SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
-ENOUGH = 5  # samples of each backend, after which a time limit counts
+ENOUGH = 3  # samples of each backend, after which a time limit counts
 MIB = 2**20  # bytes
 STDERR = 2  # the file descriptor
 
