@@ -197,10 +197,12 @@ def _limited(threads: int, backends: tuple[str, ...]) -> Iterator[None]:
 
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-    with threadpool_limits(threads):
-        yield
-    if before is not None:
-        torch.set_num_threads(before)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        if before is not None:
+            torch.set_num_threads(before)
 
 
 def _warning_if_busy(facts: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twingrad.benchmarks.measure import Row
-from twingrad.benchmarks.report import by_case, duration, ratio
+from twingrad.benchmarks.report import by_case, duration, ratio, three_digits
 
 FORMATS = ("png", "svg", "pdf")
 COLOURS = {"numpy": "#2b6ca3", "torch": "#d0662b"}
@@ -76,7 +76,7 @@ def ratio_bars(rows: Sequence[Row], backends: Sequence[str]) -> list[Bar]:
                     start=1.0,
                     end=value,
                     colour=COLOURS["numpy" if value <= 1 else "torch"],
-                    value=f"{value:.2f}",
+                    value=three_digits(value),
                     note=f"{duration(measured['numpy'].median_s)} : "
                     f"{duration(measured[other].median_s)}",
                 )

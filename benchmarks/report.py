@@ -72,7 +72,7 @@ def ratio(measured: Mapping[str, Row], other: str) -> float:
 def duration(seconds: float) -> str:
     """Write a time with three digits and its unit: 1.23 ms."""
     _, unit, scale = next(entry for entry in TIME_UNITS if seconds >= entry[0])
-    return f"{_three_digits(seconds * scale)} {unit}"
+    return f"{three_digits(seconds * scale)} {unit}"
 
 
 def memory(mib: float) -> str:
@@ -98,9 +98,13 @@ def _header(words: str) -> str:
 
 
 def _ratio_text(value: float) -> Text:
-    return Text(_three_digits(value), "green" if value <= 1 else "yellow")
+    return Text(three_digits(value), "green" if value <= 1 else "yellow")
 
 
-def _three_digits(value: float) -> str:
-    digits = 2 if value < 10 else 1 if value < 100 else 0
+def three_digits(value: float) -> str:
+    """Write a number with three digits, and with more behind the point only where it is tiny."""
+    if 0 < value < 0.1:
+        return f"{value:.2g}"
+    # Compared after rounding: 9.996 is 10.0 and not 10.00.
+    digits = 2 if round(value, 2) < 10 else 1 if round(value, 1) < 100 else 0
     return f"{value:.{digits}f}"
