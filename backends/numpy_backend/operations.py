@@ -1,6 +1,7 @@
 """The structure operations by hand: a forward and a backward each.
 
-Every forward returns (y, saved), every backward the gradients in the order of the inputs.
+Every forward returns (y, saved), every backward the gradients in the order of the inputs. The
+functions (exp, log, pow, and sqrt's gradient) are computed in float64 and rounded once.
 """
 
 from collections.abc import Callable
@@ -70,16 +71,18 @@ def _div_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
 
 
 def _pow(x: Array, y: Array) -> tuple[Array, Saved]:
-    return x**y, Saved((x, y))
+    return np.power(x, y, dtype=np.float64).astype(x.dtype), Saved((x, y))
 
 
 def _pow_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     """grad_x = grad * y * x^(y - 1), 0 where y = 0; grad_y = grad * x^y * log(x), 0 at x = 0."""
-    x, y = saved.arrays
-    zero = x.dtype.type(0)
-    grad_x = np.where(y == 0, zero, grad * (y * x ** (y - 1)))
-    grad_y = np.where((x == 0) & (y >= 0), zero, grad * (x**y * np.log(x)))
-    return _sum_to(grad_x, x.shape), _sum_to(grad_y, y.shape)
+    x, y = (array.astype(np.float64) for array in saved.arrays)
+    grad_x = np.where(y == 0, 0, grad * (y * x ** (y - 1)))
+    grad_y = np.where((x == 0) & (y >= 0), 0, grad * (x**y * np.log(x)))
+    return (
+        _sum_to(grad_x, x.shape).astype(grad.dtype),
+        _sum_to(grad_y, y.shape).astype(grad.dtype),
+    )
 
 
 def _neg(x: Array) -> tuple[Array, Saved]:
@@ -91,7 +94,7 @@ def _neg_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
 
 
 def _exp(x: Array) -> tuple[Array, Saved]:
-    y = np.exp(x)
+    y = np.exp(x, dtype=np.float64).astype(x.dtype)
     return y, Saved((y,))
 
 
@@ -100,7 +103,7 @@ def _exp_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
 
 
 def _log(x: Array) -> tuple[Array, Saved]:
-    return np.log(x), Saved((x,))
+    return np.log(x, dtype=np.float64).astype(x.dtype), Saved((x,))
 
 
 def _log_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
@@ -108,12 +111,12 @@ def _log_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
 
 
 def _sqrt(x: Array) -> tuple[Array, Saved]:
-    y = np.sqrt(x)
-    return y, Saved((y,))
+    return np.sqrt(x), Saved((x,))
 
 
 def _sqrt_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
-    return (grad / (2 * saved.arrays[0]),)
+    # Rounded once: a float32 root would bring a rounding of its own.
+    return ((grad / (2 * np.sqrt(saved.arrays[0], dtype=np.float64))).astype(grad.dtype),)
 
 
 def _matmul(x: Array, y: Array) -> tuple[Array, Saved]:

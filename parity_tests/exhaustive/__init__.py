@@ -1,0 +1,1 @@
+"""Every float there is, through every function of one variable, on both backends."""
