@@ -4,7 +4,8 @@ The bound of an element is u * W + tiny, where u is the dtype's unit roundoff an
 the operations that lead to the element, the size of each intermediate result times the number of
 roundings it carries: the same expression as the layer's, on absolute values, computed in the
 judging precision. It is what a sound implementation in the dtype can guarantee, and it grows with
-the condition of the problem, not with the number of elements that were looked at.
+the condition of the problem, not with the number of elements that were looked at. What libraries
+really need of it is measured, and frozen as a constant c for each tensor: see constants.py.
 
 A sum of n terms carries `roundings(n)`: n at the worst, and 8 sqrt(n) with a chance of failure of
 2e-14 (Higham and Mary 2019, doi:10.1137/18M1226312, theorem 2.4 with lambda = 8). The constants
@@ -22,6 +23,7 @@ import numpy as np
 
 from twingrad.core import definitions
 from twingrad.core.spec import Array
+from twingrad.parity_tests.constants import constant
 from twingrad.parity_tests.oracle import precise
 from twingrad.parity_tests.strategies import Case
 
@@ -38,6 +40,21 @@ def roundings(n: int) -> float:
 
 def bounds(case: Case) -> dict[str, Array]:
     """Return the largest error allowed in each element of y and of each gradient."""
+    name, dtype = case.spec.name, case.dtype
+    return {
+        what: scaled(constant(name, what, str(dtype)), room, dtype)
+        for what, room in derived(case).items()
+    }
+
+
+def scaled(share: float, room: Any, dtype: np.dtype[Any]) -> Array:
+    """Return a share of a derived bound, but at least what a flush to 0 costs where it is not 0."""
+    least = 4 * float(np.finfo(dtype).smallest_normal)
+    return np.where(np.asarray(room) == 0, 0, np.maximum(share * room, least))
+
+
+def derived(case: Case) -> dict[str, Array]:
+    """Return the error in each element of y and of each gradient that rounding can explain."""
     info = np.finfo(case.dtype)
     wide = {
         name: x if x.dtype == bool else x.astype(precise(case.dtype))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import hypothesis
 import numpy as np
 
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, Arrays
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.bounds import bounds
+from twingrad.parity_tests import oracle, votes
+from twingrad.parity_tests.bounds import derived, scaled
+from twingrad.parity_tests.constants import RATCHET, constant, recorded
 from twingrad.parity_tests.options import options
 from twingrad.parity_tests.record import RECORD
 from twingrad.parity_tests.strategies import Case
@@ -18,7 +22,7 @@ from twingrad.parity_tests.strategies import Case
 
 @dataclass
 class Finding:
-    """One element that a backend has wrong."""
+    """One element that a backend has wrong, or worse than it was."""
 
     subject: str  # the layer or optimizer
     dtype: str
@@ -27,37 +31,60 @@ class Finding:
     values: dict[str, float]
     expected: float
     bound: float
-    wrong: list[str]
-    inputs: str  # written out, to be read or pasted
+    wrong: list[str]  # beyond the bound
+    worse: list[str]  # within it, but further off than was ever measured
+    source: Case | str  # the case, or in words what to do again
 
 
 class Disagreement(AssertionError):
-    """A backend is further from the definition than its bound allows."""
+    """A backend is further from the definition than its bound, or its record, allows."""
 
     def __init__(self, finding: Finding) -> None:
+        super().__init__(finding)
         self.finding = finding
-        super().__init__(describe(finding))
+
+    def __str__(self) -> str:
+        # Written when it is read: while Hypothesis shrinks, thousands are raised and dropped.
+        return describe(self.finding)
 
 
 def describe(finding: Finding) -> str:
     """Return all that is needed to understand a disagreement and to see it again."""
     spacing = float(_spacing(np.asarray(finding.expected), np.dtype(finding.dtype)))
-    right = [name for name in finding.values if name not in finding.wrong]
-    lines = [
-        f"{finding.subject} ({finding.dtype}): {finding.what}{list(finding.index)} is wrong on "
-        f"{' and '.join(finding.wrong)}" + (f", right on {' and '.join(right)}" if right else ""),
-        f"  {'definition':<10} {finding.expected!r}   (error allowed: {finding.bound:.3g})",
-    ]
+    at = f"{finding.subject} ({finding.dtype}): {finding.what}{list(finding.index)} is"
+    right = [name for name in finding.values if name not in finding.wrong + finding.worse]
+    if finding.wrong:
+        headline = f"{at} wrong on {' and '.join(finding.wrong)}"
+    else:
+        headline = f"{at} less accurate than recorded on {' and '.join(finding.worse)}"
+    lines = [headline + (f", right on {' and '.join(right)}" if right else "")]
+    case = finding.source if isinstance(finding.source, Case) else None
+    condition = "" if case is None else votes.condition_in_words(case, finding.what, finding.index)
+    lines.append(
+        f"  {'definition':<10} {finding.expected!r}   "
+        f"(error allowed: {finding.bound:.3g}{condition})"
+    )
     for name, value in finding.values.items():
         error = abs(value - finding.expected)
-        mark = "wrong" if name in finding.wrong else "right"
         lines.append(
             f"  {name:<10} {value!r}   off by {error:.3g} = {error / spacing:.3g} ulp = "
-            f"{_ratio(error, finding.bound):.3g} of the bound   {mark}"
+            f"{_share(error, finding.bound):.3g} of the bound   {_verdict(finding, name)}"
         )
-    lines += ["inputs:", *(f"  {line}" for line in finding.inputs.splitlines())]
+    if case is not None:
+        lines += [f"  {line}" for line in votes.in_words(case, finding.what, finding.index)]
+    lines += ["inputs:", *(f"  {line}" for line in str(finding.source).splitlines())]
     lines.append(f"again: {options().command(finding.subject, finding.dtype)}")
     return "\n".join(lines)
+
+
+def _verdict(finding: Finding, name: str) -> str:
+    if name in finding.wrong:
+        return "wrong"
+    if name not in finding.worse:
+        return "right"
+    before = recorded(finding.subject, finding.what, finding.dtype, name) or 0.0
+    share = before / constant(finding.subject, finding.what, finding.dtype)
+    return f"worse than {RATCHET} times the recorded {share:.3g}"
 
 
 def check_forward(case: Case) -> None:
@@ -68,31 +95,43 @@ def check_forward(case: Case) -> None:
     }
     indices = np.argwhere(np.ones(case.grad_y.shape, bool))
     expected = oracle.output(case).reshape(-1)
-    compare(case, "y", computed, indices, expected, bounds(case)["y"])
+    _aim(compare(case, "y", computed, indices, expected, derived(case)["y"]), "y")
 
 
 def check_gradient(case: Case) -> None:
     """Every backend's gradients are within their bounds of the definition's complex step."""
     computed = {name: gradients(name, case) for name in options().backends}
-    allowed = bounds(case)
+    explained = derived(case)
+    worst = dict.fromkeys(options().backends, 0.0)
     for input_name, (indices, expected) in oracle.gradients(case).items():
         what = f"grad_{input_name}"
         grads = {name: grads[input_name] for name, grads in computed.items()}
-        compare(case, what, grads, indices, expected, allowed.get(what, 0))
+        shares = [compare(case, what, grads, indices, expected, explained.get(what, 0))]
         if len(indices) < case.inputs[input_name].size:
-            _check_everywhere(case, input_name, grads, allowed[what])
+            shares.append(_check_everywhere(case, input_name, grads, explained[what]))
+        for share in shares:
+            worst = {name: max(worst[name], share.get(name, 0.0)) for name in worst}
+    _aim(worst, "gradients")
 
 
 def _check_everywhere(
-    case: Case, input_name: str, grads: Mapping[str, Array], allowed: Array
-) -> None:
+    case: Case, input_name: str, grads: Mapping[str, Array], explained: Array
+) -> dict[str, float]:
     """Where complex steps for all are too many: one for the element that parts the backends."""
     with np.errstate(all="ignore"):
-        parted = np.ptp([grad.astype(np.float64) for grad in grads.values()], axis=0) / allowed
+        parted = np.ptp([grad.astype(np.float64) for grad in grads.values()], axis=0) / explained
     index = np.unravel_index(np.argmax(parted), parted.shape)
     at = np.array([index])
     expected = oracle.gradient_at(case, input_name, at)
-    compare(case, f"grad_{input_name}", grads, at, expected, allowed)
+    return compare(case, f"grad_{input_name}", grads, at, expected, explained)
+
+
+def _aim(shares: Mapping[str, float], what: str) -> None:
+    """Let Hypothesis climb towards the largest error, as a share of its bound."""
+    if hypothesis.currently_in_test_context():
+        for name, share in shares.items():
+            if 0 < share < math.inf:
+                hypothesis.target(math.log2(share), label=f"{name} {what}")
 
 
 def gradients(backend: str, case: Case) -> Arrays:
@@ -109,10 +148,15 @@ def compare(
     computed: Mapping[str, Array],
     indices: Array,
     expected: Array,
-    allowed: Array | float,
-) -> None:
-    """Raise Disagreement if a backend is out of bounds at one of `indices` of a tensor."""
-    _compare(case.spec.name, str(case.dtype), what, computed, indices, expected, allowed, case)
+    explained: Array | float,
+) -> dict[str, float]:
+    """Return each backend's largest error at `indices` of a tensor, as a share of the bound.
+
+    `explained` is the derived bound. Raises Disagreement where an error is beyond the constant's
+    part of it, or beyond what was recorded of the backend.
+    """
+    subject = (case.spec.name, str(case.dtype), what)
+    return _compare(subject, computed, indices, expected, explained, case)
 
 
 def compare_values(
@@ -120,65 +164,83 @@ def compare_values(
     what: str,
     computed: Mapping[str, Array],
     expected: Array,
-    allowed: Array,
+    explained: Array,
     inputs: str,
-) -> None:
-    """Raise Disagreement if a backend is out of bounds anywhere in an array."""
+) -> dict[str, float]:
+    """Do what `compare` does, everywhere in an array that no case describes."""
     dtype = str(next(iter(computed.values())).dtype)
     indices = np.argwhere(np.ones(expected.shape, bool))
-    _compare(subject, dtype, what, computed, indices, expected.reshape(-1), allowed, inputs)
+    flat = expected.reshape(-1)
+    return _compare((subject, dtype, what), computed, indices, flat, explained, inputs)
 
 
 def _compare(
-    subject: str,
-    dtype: str,
-    what: str,
+    subject: tuple[str, str, str],
     computed: Mapping[str, Array],
     indices: Array,
     expected: Array,
-    allowed: Array | float,
-    inputs: object,
-) -> None:
-    where = tuple(indices.T)
+    explained: Array | float,
+    source: Case | str,
+) -> dict[str, float]:
+    layer, dtype_name, what = subject
+    dtype, where = np.dtype(dtype_name), tuple(indices.T)
     shape = next(iter(computed.values())).shape
-    limit = np.broadcast_to(allowed, shape)[where].reshape(-1)
+    room = np.broadcast_to(explained, shape)[where].reshape(-1)
+    c = constant(layer, what, dtype_name)
+    allowed = scaled(c, room, dtype)
+    shares: dict[str, float] = {}
     errors: dict[str, Array] = {}
+    limits: dict[str, Array] = {}
     worst: tuple[float, int] = (1.0, -1)
     for name, array in computed.items():
-        assert array.shape == shape, f"{subject}: {what} has shape {array.shape} on {name}"
-        assert array.dtype == dtype, f"{subject}: {what} is {array.dtype} on {name}"
-        error = errors[name] = _errors(array[where].reshape(-1), expected, np.dtype(dtype))
+        assert array.shape == shape, f"{layer}: {what} has shape {array.shape} on {name}"
+        assert array.dtype == dtype, f"{layer}: {what} is {array.dtype} on {name}"
+        values = array[where].reshape(-1)
+        error = errors[name] = _errors(values, expected, dtype)
+        limits[name] = allowed
         if not error.size:
             continue
+        before = None if options().calibrating else recorded(layer, what, dtype_name, name)
+        if before is not None:
+            # One unit in the last place is no regression, whatever was recorded.
+            least = np.abs(expected).astype(np.float64) * float(np.finfo(dtype).eps)
+            recent = scaled(RATCHET * before, room, dtype)
+            limits[name] = np.minimum(allowed, np.maximum(recent, least))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            ratios = np.where(error == 0, 0, error / limit)
+            ratios = np.where(error == 0, 0, error / room)
+            excess = np.where(error == 0, 0, error / limits[name])
             # Below its own bound a value has no digits left, and no unit in its last place.
-            ulp = error / _spacing(np.maximum(np.abs(expected), limit), np.dtype(dtype))
-        RECORD.add(subject, dtype, what, name, ulp, ratios)
-        worst = max(worst, (float(np.max(ratios)), int(np.argmax(ratios))))
+            ulp = error / _spacing(np.maximum(np.abs(expected), room), dtype)
+        key = (layer, dtype_name, what, name)
+        RECORD.add(key, ulp, ratios, (values, expected), indices, source)
+        shares[name] = float(np.max(ratios)) / c
+        worst = max(worst, (float(np.max(excess)), int(np.argmax(excess))))
     if worst[0] <= 1:
-        return
+        return shares
     at = worst[1]
     index = tuple(int(i) for i in indices[at])
-    written = inputs if isinstance(inputs, str) else repr(inputs)
-    wrong = [name for name, error in errors.items() if error[at] > limit[at]]
-    values = {name: float(array[index]) for name, array in computed.items()}
+    beyond = [name for name, error in errors.items() if error[at] > allowed[at]]
     raise Disagreement(
         Finding(
-            subject,
-            dtype,
+            layer,
+            dtype_name,
             what,
             index,
-            values,
+            {name: float(array[index]) for name, array in computed.items()},
             float(expected[at]),
-            float(limit[at]),
-            wrong,
-            written,
+            float(allowed[at]),
+            beyond,
+            [
+                name
+                for name, error in errors.items()
+                if error[at] > limits[name][at] and name not in beyond
+            ],
+            source,
         )
     )
 
 
-def _errors(values: Array, expected: Array, dtype: np.dtype[np.floating]) -> Array:
+def _errors(values: Array, expected: Array, dtype: np.dtype[Any]) -> Array:
     """Return |values - expected|: 0 where both are the same NaN or infinity, else inf."""
     with np.errstate(all="ignore"):
         rounded = expected.astype(dtype)
@@ -188,7 +250,7 @@ def _errors(values: Array, expected: Array, dtype: np.dtype[np.floating]) -> Arr
         return np.where(special, np.where(same, 0, np.inf), error).astype(np.float64)
 
 
-def _spacing(expected: Array, dtype: np.dtype[np.floating]) -> Array:
+def _spacing(expected: Array, dtype: np.dtype[Any]) -> Array:
     """Return the unit in the last place at `expected`; that of the smallest normal below it."""
     info = np.finfo(dtype)
     size = np.clip(
@@ -198,7 +260,7 @@ def _spacing(expected: Array, dtype: np.dtype[np.floating]) -> Array:
     return np.asarray(np.ldexp(float(info.eps), exponent - 1))
 
 
-def _ratio(error: float, bound: float) -> float:
+def _share(error: float, bound: float) -> float:
     return error / bound if bound else (float("inf") if error else 0.0)
 
 

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import torch
+from hypothesis.database import DirectoryBasedExampleDatabase
 
-from twingrad.core.backend import load_backend
+from twingrad.core.backend import load_backend, supports
 from twingrad.core.errors import TwingradError
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
-from twingrad.parity_tests import options
+from twingrad.parity_tests import options, replay
 from twingrad.parity_tests.checks import Disagreement
 from twingrad.parity_tests.record import RECORD
+from twingrad.parity_tests.strategies import Case
+
+OURS = ("numpy", "torch")
+# The laws that ask nothing of a backend but layers and optimizers: those for other people's.
+FOR_ANY_BACKEND = (
+    "test_forward",
+    "test_gradient",
+    "test_numeric_gradient",
+    "test_structure",
+    "test_layouts",
+    "test_stability",
+    "test_error_parity",
+    "test_properties",
+    "test_exact",
+    "test_optimizer_trajectory",
+)
+EXAMPLES_KEPT = Path(".hypothesis") / "twingrad"  # what failed before is tried first
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,20 +46,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     defaults = options.Options()
     group.addoption("--layers", default="", help="only these layers, separated by commas")
     group.addoption("--dtype", default=",".join(defaults.dtypes), help="only these dtypes")
-    group.addoption("--examples", type=int, default=defaults.examples, help="cases for each law")
+    group.addoption("--profile", default=None, help=f"one of {', '.join(options.PROFILES)}")
+    group.addoption("--examples", type=int, help="cases for each law; default: the profile's")
     group.addoption("--backend", default=defaults.backend, help="the backend under test")
-    group.addoption("--reference", default=defaults.reference, help="the backend beside it")
+    group.addoption("--reference", default=None, help="the backend beside it")
+    group.addoption("--calibrating", action="store_true", help="measure only; hold nothing to it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "about(*names): the layers of a law that is not run for every spec"
+    )
     try:
+        profile = options.parse_profile(config.getoption("--profile") or options.default_profile())
+        backend = config.getoption("--backend")
         chosen = options.Options(
             options.parse_layers(config.getoption("--layers")),
             options.parse_dtypes(config.getoption("--dtype")),
-            config.getoption("--examples"),
+            config.getoption("--examples") or options.PROFILES[profile],
             _seed(config),
-            config.getoption("--backend"),
-            config.getoption("--reference"),
+            backend,
+            config.getoption("--reference") or ("numpy" if backend == "torch" else "torch"),
+            profile,
+            config.getoption("--calibrating"),
         )
         # A missing backend is an error here: a law that is skipped proves nothing.
         for name in chosen.backends:
@@ -49,45 +78,93 @@ def pytest_configure(config: pytest.Config) -> None:
     options.use(chosen)
     if "PYTEST_XDIST_WORKER" in os.environ and "torch" in chosen.backends:
         torch.set_num_threads(1)  # a core for each worker, or their threads wait for each other
-    # No deadline: the first torch call in a process can take longer than any.
+    _load_profile(None)
+
+
+def _load_profile(item: pytest.Item | None) -> None:
+    """Set how Hypothesis draws; what fails is remembered for each law, layer and dtype by itself.
+
+    A run in CI, and one with a seed, remembers nothing: the first explores anew each time, the
+    second promises the same cases. (Hypothesis's own profile for CI draws the same ones for ever.)
+    """
+    chosen = options.options()
+    database = None
+    if item is not None and chosen.profile != "ci" and chosen.seed is None:
+        key = hashlib.sha256(item.nodeid.encode()).hexdigest()[:16]
+        database = DirectoryBasedExampleDatabase(EXAMPLES_KEPT / key)
     hypothesis.settings.register_profile(
         "twingrad",
-        deadline=None,
+        deadline=None,  # the first torch call in a process can take longer than any
         max_examples=chosen.examples,
+        derandomize=False,
         print_blob=False,
+        database=database,
         suppress_health_check=[
             hypothesis.HealthCheck.too_slow,
             hypothesis.HealthCheck.data_too_large,
         ],
-        # A given seed promises the same cases, so nothing is remembered from other runs.
-        **({"database": None} if chosen.seed is not None else {}),
     )
     hypothesis.settings.load_profile("twingrad")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _load_profile(item)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    wanted = options.options().layers
-
-    def chosen(specs: dict[str, Any]) -> list[Any]:
-        return [spec for name, spec in specs.items() if not wanted or name in wanted]
-
+    chosen = options.options()
+    takes_dtype = "dtype" in metafunc.fixturenames
     for argument, specs in (
         ("spec", LAYERS | OPERATIONS),
         ("layer", LAYERS),
         ("optimizer", OPTIMIZERS),
     ):
-        if argument in metafunc.fixturenames:
-            metafunc.parametrize(argument, chosen(specs), ids=lambda spec: spec.name)
-    if "dtype" in metafunc.fixturenames:
-        metafunc.parametrize("dtype", options.options().dtypes)
+        if argument not in metafunc.fixturenames:
+            continue
+        named: dict[str, Any] = dict(specs)
+        pairs = [
+            (spec, dtype)
+            for name, spec in named.items()
+            if not chosen.layers or name in chosen.layers
+            for dtype in (chosen.dtypes if takes_dtype else ("float64",))
+            if _is_supported(name, dtype)
+        ]
+        if takes_dtype:
+            ids = [f"{spec.name}-{dtype}" for spec, dtype in pairs]
+            metafunc.parametrize((argument, "dtype"), pairs, ids=ids)
+        else:
+            metafunc.parametrize(argument, [spec for spec, _ in pairs], ids=lambda spec: spec.name)
+        return
+    if takes_dtype:
+        metafunc.parametrize("dtype", chosen.dtypes)
+
+
+def _is_supported(name: str, dtype: str) -> bool:
+    return all(supports(load_backend(b), name, dtype) for b in options.options().backends)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --layers, keep what is tried on a spec: the rest is not about those layers."""
-    if options.options().layers:
-        kept = [item for item in items if _spec_of(item) is not None]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+    """Keep what this run is about: the layers asked for, and what the backend can be asked."""
+    kept = [item for item in items if _is_wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def _is_wanted(item: pytest.Item) -> bool:
+    chosen = options.options()
+    if Path(__file__).resolve().parent not in item.path.resolve().parents:
+        return not chosen.layers
+    is_foreign = not set(chosen.backends) <= set(OURS)
+    if is_foreign and item.path.stem not in FOR_ANY_BACKEND:
+        return False
+    names = [name for mark in item.iter_markers("about") for name in mark.args]
+    spec = _spec_of(item)
+    if spec is None and names:
+        wanted = not chosen.layers or bool(set(names) & set(chosen.layers))
+        return wanted and all(_is_supported(name, "float64") for name in names)
+    if spec is None:
+        return not chosen.layers and not is_foreign
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -97,14 +174,33 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "call":
         rows = RECORD.drain()
-        spec = _spec_of(item)
         error = call.excinfo.value if call.excinfo else None
-        findings = [
-            {"text": str(found), "wrong": found.finding.wrong} for found in disagreements(error)
-        ]
-        entry = {"layer": getattr(spec, "name", None), "rows": rows, "findings": findings}
+        found = [_finding(one) for one in disagreements(error)]
+        for entry in found:
+            if entry["replay"]:
+                report.sections.append(("run this case again", entry["replay"]))
+        entry = {
+            "law": item.originalname if isinstance(item, pytest.Function) else item.name,
+            "file": item.path.stem,
+            "layer": getattr(_spec_of(item), "name", None),
+            "dtype": item.callspec.params.get("dtype") if hasattr(item, "callspec") else None,
+            "rows": rows,
+            "findings": found,
+        }
         report.user_properties.append(("twingrad", json.dumps(entry)))
     return report
+
+
+def _finding(disagreement: Disagreement) -> dict[str, Any]:
+    """Return a disagreement as data, its case written to a file that can be run again."""
+    finding = disagreement.finding
+    text, again = str(disagreement), ""
+    if isinstance(finding.source, Case):
+        path = replay.save(finding.source, options.FAILURES, text.splitlines()[0])
+        again = f"twingrad parity --replay {path}"
+        text = f"{text}\n or: {again}"
+    sides = {"wrong": finding.wrong, "worse": finding.worse}
+    return {"text": text, "replay": again, "tensor": finding.what} | sides
 
 
 def _spec_of(item: pytest.Item) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from twingrad.core.errors import SettingError, UnknownNameError
 from twingrad.core.layers import LAYERS
@@ -10,7 +12,9 @@ from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 
 DTYPES = ("float32", "float64")
-EXAMPLES = 20  # drawn for each law, layer and dtype, unless a run asks for more
+# Cases drawn for each law, layer and dtype: while one works, before a change lands, at night.
+PROFILES = {"dev": 20, "ci": 40, "nightly": 1000}
+FAILURES = Path(".twingrad") / "failures"  # where cases that failed are kept, to be run again
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,12 @@ class Options:
 
     layers: tuple[str, ...] = ()  # empty: all
     dtypes: tuple[str, ...] = DTYPES
-    examples: int = EXAMPLES
+    examples: int = PROFILES["dev"]
     seed: int | None = None
     backend: str = "numpy"
     reference: str = "torch"
+    profile: str = "dev"
+    calibrating: bool = False  # nothing is held to what was recorded before
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -69,3 +75,15 @@ def parse_dtypes(text: str) -> tuple[str, ...]:
         if name not in DTYPES:
             raise SettingError(f"dtype must be one of {list(DTYPES)}; got {name!r}")
     return names or DTYPES
+
+
+def default_profile() -> str:
+    """Return the profile of a run that names none: ci where a CI service says so."""
+    return "ci" if os.environ.get("CI", "").lower() not in ("", "0", "false") else "dev"
+
+
+def parse_profile(name: str) -> str:
+    """Return the profile called `name`; raise SettingError if there is none."""
+    if name not in PROFILES:
+        raise SettingError(f"profile must be one of {list(PROFILES)}; got {name!r}")
+    return name

@@ -1,0 +1,103 @@
+"""A failing case as a file: JSON with every number in hexadecimal, to be run again anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twingrad.core.arguments import spec_of
+from twingrad.core.errors import DataError, TwingradError
+from twingrad.core.files import whole_file
+from twingrad.core.spec import Array
+from twingrad.parity_tests.strategies import Case
+
+SCHEMA = 1
+KIND = "twingrad case"
+
+
+def save(case: Case, folder: Path, headline: str) -> Path:
+    """Write a case into `folder`; the same case has the same name."""
+    content = {
+        "kind": KIND,
+        "schema": SCHEMA,
+        "found": headline,
+        "layer": case.spec.name,
+        "settings": {name: _setting_out(value) for name, value in case.settings.items()},
+        "inputs": {name: _array_out(array) for name, array in case.inputs.items()},
+        "grad_y": _array_out(case.grad_y),
+    }
+    text = json.dumps(content, indent=1)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{case.spec.name}-{case.dtype}-{digest}.json"
+    with whole_file(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def load(path: Path) -> Case:
+    """Return the case in a file; raise DataError for a file that holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("kind") != KIND or content.get("schema") != SCHEMA:
+            raise DataError(f"{path} is not a replay file of twingrad parity (schema {SCHEMA})")
+        return Case(
+            spec_of(content["layer"]),
+            {name: _array_in(array) for name, array in content["inputs"].items()},
+            {name: _setting_in(value) for name, value in content["settings"].items()},
+            _array_in(content["grad_y"]),
+        )
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except TwingradError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not a replay file of twingrad parity: {error}") from None
+
+
+def _array_out(array: Array) -> dict[str, Any]:
+    flat = array.reshape(-1).tolist()
+    values = flat if array.dtype == bool else [float(value).hex() for value in flat]
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "values": values}
+
+
+def _array_in(written: dict[str, Any]) -> Array:
+    dtype = np.dtype(written["dtype"])
+    if dtype.kind not in "fb":
+        raise DataError(f"an array of a replay file must be floating or bool; got {dtype}")
+    values = written["values"]
+    if dtype.kind == "f":
+        values = [float.fromhex(value) for value in values]
+    return np.array(values, dtype).reshape(written["shape"])
+
+
+def _setting_out(value: Any) -> Any:
+    """Return a setting as JSON; what JSON has no word for becomes an object with one key."""
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if value is Ellipsis:
+        return {"ellipsis": True}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist()}
+    if isinstance(value, tuple):
+        return {"tuple": [_setting_out(part) for part in value]}
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    return value
+
+
+def _setting_in(written: Any) -> Any:
+    if not isinstance(written, dict):
+        return written
+    ((kind, value),) = written.items()
+    if kind == "slice":
+        return slice(*value)
+    if kind == "ellipsis":
+        return Ellipsis
+    if kind == "array":
+        return np.array(value)
+    return tuple(_setting_in(part) for part in value)
