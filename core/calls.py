@@ -78,7 +78,7 @@ def vjp(
     full = full_settings(spec, settings)
 
     def upstream(y: Array) -> Array:
-        array = np.asarray(grad_y)
+        array = _native(grad_y)
         check_grad_y(spec, array, y)
         return array
 
@@ -108,8 +108,8 @@ def optimizer_step(
             f"{name}: grads must have one entry for each parameter {list(named)}; "
             f"got {list(named_grads)}"
         )
-    arrays = {key: np.asarray(value) for key, value in named.items()}
-    given = {key: np.asarray(grad) for key, grad in named_grads.items() if grad is not None}
+    arrays = {key: _native(value) for key, value in named.items()}
+    given = {key: _native(grad) for key, grad in named_grads.items() if grad is not None}
     for key, grad in given.items():
         _check_gradient(spec, key, arrays[key], grad)
     target = load_backend(backend or default_backend())
@@ -135,7 +135,13 @@ def check_optimizer_settings(spec: OptimizerSpec, settings: Mapping[str, Any]) -
 
 
 def _arrays(inputs: Mapping[str, Any]) -> Arrays:
-    return {name: np.asarray(value) for name, value in inputs.items() if value is not None}
+    return {name: _native(value) for name, value in inputs.items() if value is not None}
+
+
+def _native(value: Any) -> Array:
+    """Return an array in the machine's byte order, which a file's may not be."""
+    array = np.asarray(value)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _named(arrays: Any) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def log_softmax(x: Array) -> Array:
     shifted = x - np.where(np.isneginf(top), 0, top)
     total = np.exp(shifted).sum(axis=-1, keepdims=True)
     log_total = np.log(np.where(total == 0, 1, total))
-    return np.where(np.isneginf(x.real), -np.inf, shifted - log_total)
+    # A NaN spoils its row, absent logits and all.
+    absent = np.isneginf(x.real) & ~np.isnan(total.real)
+    return np.where(absent, -np.inf, shifted - log_total)
 
 
 def layer_norm(
@@ -105,9 +107,10 @@ def bce_with_logits(
     reduction: str = "mean",
 ) -> Array:
     positive = target if pos_weight is None else pos_weight * target
-    # A factor of 0 keeps its part out of the loss, even where that part is infinite.
-    yes = np.where(positive == 0, 0, positive * _softplus(-x))
-    no = np.where(target == 1, 0, (1 - target) * _softplus(x))
+    # A factor of 0 keeps its part out of the loss, even where that part is infinite; not if NaN.
+    number = ~np.isnan(x.real)
+    yes = np.where((positive == 0) & number, 0, positive * _softplus(-x))
+    no = np.where((target == 1) & number, 0, (1 - target) * _softplus(x))
     loss: Array = yes + no
     loss = loss if weight is None else weight * loss
     if reduction == "none":
@@ -158,7 +161,8 @@ def _expm1(x: Array) -> Array:
 def _normal_cdf(x: Array) -> Array:
     """Return Phi(x) = erfc(-x / sqrt(2)) / 2, to full relative accuracy in the left tail."""
     real = np.real(x)
-    z = np.abs(real) / np.sqrt(real.dtype.type(2))
+    # Beyond 160 the tail is 0 in every precision, and at infinity inf * 0 would be none.
+    z = np.minimum(np.abs(real), 160) / np.sqrt(real.dtype.type(2))
     tail = _erfc(z) / 2
     cdf = np.where(real < 0, tail, 1 - tail)
     if not np.iscomplexobj(x):

@@ -29,6 +29,8 @@ from twingrad.parity_tests.options import DTYPES
 from twingrad.parity_tests.oracle import precise
 from twingrad.parity_tests.strategies import Case, cases, large_cases, optimizer_settings
 
+Inputs = dict[str, Any]  # arrays by name, or None for one that is left out
+
 BIT_FOR_BIT = "bit for bit"  # stands in the sentence of every property that allows no error
 ALPHA = 1e-9  # chance that a fair dropout is called unfair
 
@@ -51,6 +53,8 @@ class Property:
     draws: Callable[[Any, str], st.SearchStrategy[Any]]
     dtypes: tuple[str, ...] = DTYPES
     concerns: frozenset[str] = frozenset()  # of a property of several layers: which ones
+    uses: tuple[str, ...] = ()  # other layers that it computes
+    needs_tensors: bool = False  # it builds models, or goes over a tape
 
 
 # Values that carry their error
@@ -606,10 +610,9 @@ def gelu_of_zero(case: Case, backend: str) -> None:
 def gelu_tail(case: Case, backend: str) -> None:
     """For x < 0 never above 0, and on NumPy below it as long as the dtype can tell."""
     x = -np.abs(case.inputs["x"])
-    tail = np.linspace(-40, -2, x.size).reshape(x.shape).astype(case.dtype)
+    tail = np.linspace(-40, -2, 4001, dtype=case.dtype)
     for inputs in (x, tail):
-        negative = _with(case, x=inputs)
-        y = outcome(negative, backend)["y"]
+        y = outcome(_with(case, grad_y=np.ones_like(inputs), x=inputs), backend)["y"]
         same(backend, "max(gelu(x), 0) for x < 0", np.maximum(y, 0), np.zeros_like(y))
         if backend == "numpy" and case.settings["approximate"] == "none":
             true = LAYERS["gelu"].definition(inputs.astype(precise(case.dtype)))
@@ -673,7 +676,9 @@ def softmax_gradients_cancel(case: Case, backend: str) -> None:
 def _features_reordered(case: Case, backend: str, names: tuple[str, ...]) -> None:
     """Reorder the last axis of some inputs and of grad_y; what is summed over it stays."""
     order = np.random.default_rng(case.grad_y.size).permutation(case.inputs["x"].shape[-1])
-    there = {name: case.inputs[name][..., order] for name in names if name in case.inputs}
+    there: Inputs = {
+        name: case.inputs[name][..., order] for name in names if name in case.inputs
+    }
     found = balls(case, backend)
     moved = balls(_with(case, grad_y=case.grad_y[..., order], **there), backend)
     for what in found:
@@ -775,12 +780,10 @@ def layer_norm_parameters(case: Case, backend: str) -> None:
 def layer_norm_defaults(case: Case, backend: str) -> None:
     """No weight is a weight of 1, no bias a bias of 0."""
     ones, zeros = (np.full(case.inputs["x"].shape[-1], n, case.dtype) for n in (1, 0))
-    given = {"weight": ones, "bias": zeros}
-    with_both, without = (
-        outcome(_with(case, **inputs), backend) for inputs in (given, dict.fromkeys(given))
-    )
-    for what in without:
-        same(backend, f"{what} without weight and bias", without[what], with_both[what])
+    given: Inputs = {"weight": ones, "bias": zeros}
+    written = balls(_with(case, **given), backend)
+    for what, ball in balls(_with(case, **dict.fromkeys(given)), backend).items():
+        agree(backend, f"{what} without weight and bias", ball, written[what])
 
 
 def layer_norm_reordered(case: Case, backend: str) -> None:
@@ -808,7 +811,7 @@ def _explicit(case: Case) -> Case:
 def _reorder(case: Case, backend: str, moves: dict[str, tuple[int, Array]]) -> None:
     """Check that what has a reordered axis is reordered, and that the rest is as it was."""
     case = _explicit(case)
-    inputs = {
+    inputs: Inputs = {
         name: np.take(case.inputs[name], order, axis)
         for name, (axis, order) in moves.items()
         if name in case.inputs
@@ -1047,8 +1050,9 @@ def bce_is_not_negative(case: Case, backend: str) -> None:
 def bce_weights_of_one(case: Case, backend: str) -> None:
     loss = _with(case, weight=None, pos_weight=None)
     found = outcome(loss, backend)
+    ones: Any = np.ones_like(case.inputs["x"])
     for name in ("weight", "pos_weight"):
-        given = outcome(_with(loss, **{name: np.ones_like(case.inputs["x"])}), backend)
+        given = outcome(_with(loss, **{name: ones}), backend)
         for what in found:
             same(backend, f"{what} with {name} 1", given[what], found[what])
 
@@ -1331,7 +1335,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
             negative_upstream_negative_gradient, drawn, concerns=ALL
         ),
         "backward twice gives the same twice, bit for bit": Property(
-            backward_runs_twice, drawn, concerns=ALL
+            backward_runs_twice, drawn, concerns=ALL, needs_tensors=True
         ),
         "float32 is float64 within its bound": Property(
             float32_is_float64_rounded, drawn, dtypes=("float32",), concerns=ALL
@@ -1353,7 +1357,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         "never falls, bit for bit": Property(never_falls, drawn),
         "between -1 and 1, bit for bit": Property(_stays_within(-1, 1), drawn),
         "slope at most 1, bit for bit": Property(tanh_slope, drawn),
-        "2 sigmoid(2x) - 1": Property(tanh_by_sigmoid, drawn),
+        "2 sigmoid(2x) - 1": Property(tanh_by_sigmoid, drawn, uses=("sigmoid",)),
         "x near 0, bit for bit": Property(tanh_is_x_near_0, drawn),
     },
     "sigmoid": {
@@ -1389,7 +1393,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         "never above 0, bit for bit": Property(_stays_within(-np.inf, 0), drawn),
         "logits may be reordered": Property(softmax_reordered, drawn),
         "a single logit is certain, bit for bit": Property(softmax_of_one, drawn),
-        "the logarithm of softmax": Property(log_softmax_is_the_log, drawn),
+        "the logarithm of softmax": Property(log_softmax_is_the_log, drawn, uses=("softmax",)),
         "larger logits have larger probabilities": Property(probabilities_are_ordered, drawn),
     },
     "layer_norm": {
@@ -1406,7 +1410,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         ),
         "weight 0 leaves the bias, bit for bit": Property(layer_norm_zero_weight, rows),
         "parameters get the sums of the upstream": Property(layer_norm_parameters, rows),
-        "no weight is 1 and no bias 0, bit for bit": Property(layer_norm_defaults, rows),
+        "no weight is 1 and no bias 0": Property(layer_norm_defaults, rows),
         "features may be reordered": Property(layer_norm_reordered, rows),
         "float32 is float64 within its bound, at any scale": Property(
             float32_is_float64_rounded, rows, dtypes=("float32",)
@@ -1429,7 +1433,7 @@ PROPERTIES: dict[str, dict[str, Property]] = {
     "bce_with_logits": {
         "(x, 1) is (-x, 0)": Property(bce_mirrored, drawn),
         "(x, 0) less (x, 1) is x": Property(bce_difference, drawn),
-        "the gradient is sigmoid(x) - target": Property(bce_gradient, drawn),
+        "the gradient is sigmoid(x) - target": Property(bce_gradient, drawn, uses=("sigmoid",)),
         "convex": Property(bce_is_convex, drawn),
         "never below 0, bit for bit": Property(bce_is_not_negative, drawn),
         "weights of 1 are none, bit for bit": Property(bce_weights_of_one, drawn),
@@ -1441,15 +1445,21 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         "p = 0 is the identity, bit for bit": Property(dropout_of_nothing, drawn),
         "p = 1 leaves nothing, bit for bit": Property(dropout_of_everything, drawn),
         "both passes share the mask, bit for bit": Property(dropout_shares_its_mask, drawn),
-        "the share that is kept is 1 - p": Property(dropout_keeps_its_share, drawn),
-        "two calls are independent": Property(dropout_calls_are_independent, drawn),
+        "the share that is kept is 1 - p": Property(
+            dropout_keeps_its_share, drawn, needs_tensors=True
+        ),
+        "two calls are independent": Property(
+            dropout_calls_are_independent, drawn, needs_tensors=True
+        ),
     },
     "adamw": {
         "lr 0 changes nothing, bit for bit": Property(no_rate_no_step, runs),
         "negative weights and gradients mirror the path, bit for bit": Property(
             steps_are_antisymmetric, runs
         ),
-        "goes on from its state, bit for bit": Property(an_optimizer_goes_on_from_its_state, runs),
+        "goes on from its state, bit for bit": Property(
+            an_optimizer_goes_on_from_its_state, runs, needs_tensors=True
+        ),
         "parameters do not meet, bit for bit": Property(parameters_do_not_meet, runs),
         "decay alone is geometric": Property(decay_alone, runs),
         "without eps gradients * 2^k are the same, bit for bit": Property(adamw_scale, runs),
@@ -1461,12 +1471,17 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         "negative weights and gradients mirror the path, bit for bit": Property(
             steps_are_antisymmetric, runs
         ),
-        "goes on from its state, bit for bit": Property(an_optimizer_goes_on_from_its_state, runs),
+        "goes on from its state, bit for bit": Property(
+            an_optimizer_goes_on_from_its_state, runs, needs_tensors=True
+        ),
         "parameters do not meet, bit for bit": Property(parameters_do_not_meet, runs),
         "decay alone is geometric": Property(decay_alone, runs),
         "everything * 2^k is the same in that unit, bit for bit": Property(sgd_scale, runs),
     },
 }
+
+
+WITH_TENSORS = ("numpy", "torch")  # another package's backend may compute layers, and no more
 
 
 def properties_of(spec: LayerSpec | OptimizerSpec) -> dict[str, Property]:

@@ -26,7 +26,6 @@ def test_the_oracles_agree(spec: LayerSpec, dtype: str, data: st.DataObject) -> 
             place = data.draw(st.integers(0, size - 1), label=f"element of {what}")
             index = tuple(int(i) for i in np.unravel_index(place, shape))
             cast = votes.votes(case, what, index)
-            assert len(cast) >= 2
             assert all(vote.supporters == len(cast) - 1 for vote in cast), (what, index, cast)
 
 

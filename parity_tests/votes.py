@@ -23,6 +23,9 @@ from twingrad.parity_tests.strategies import Case
 DEFINITION, MANY_DIGITS = "definition", "mpmath"
 NUDGE = 2.0**-20  # relative: how far inputs are moved to see how much a result moves
 NUDGES = 4
+# An oracle may use up this many times what a kernel may: a complex step rounds more often than the
+# formula does, and in its own precision that is still far below what it judges.
+LENIENCE = 8.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def _computed(case: Case, backend: str, what: str) -> Array:
 def _room(case: Case, what: str, index: tuple[int, ...]) -> float:
     room = derived(case).get(what, 0.0)
     shape = case.grad_y.shape if what == "y" else case.inputs[what.removeprefix("grad_")].shape
-    return float(np.broadcast_to(room, shape)[index])
+    return LENIENCE * float(np.broadcast_to(room, shape)[index])
 
 
 def _agree(value: Any, other: Any, room: float) -> bool:

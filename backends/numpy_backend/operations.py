@@ -184,13 +184,15 @@ def _getitem(x: Array, index: Any = ()) -> tuple[Array, Saved]:
 
 def _getitem_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     (shape,), index = saved.shapes, saved.setting
-    grad_x = np.zeros(shape, grad.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, np.ndarray | list) for part in parts):
-        # An element that was picked twice gets both gradients, which plain += would drop.
-        np.add.at(grad_x, index, grad)
-    else:
-        grad_x[index] = grad
+        # An element that was picked twice gets both gradients, which plain += would drop; one that
+        # was picked often gets them one after the other, so they are added in float64.
+        total = np.zeros(shape, np.promote_types(grad.dtype, np.float64))
+        np.add.at(total, index, grad)
+        return (total.astype(grad.dtype, copy=False),)
+    grad_x = np.zeros(shape, grad.dtype)
+    grad_x[index] = grad
     return (grad_x,)
 
 

@@ -13,8 +13,9 @@ def forward(
 ) -> Tensor:
     # torch's own loss is NaN at x = +-inf. Here a part whose target is 0 is left out, inf or not.
     positive = target if pos_weight is None else pos_weight * target
-    yes = (positive * -F.logsigmoid(x)).masked_fill(positive == 0, 0)
-    no = ((1 - target) * -F.logsigmoid(-x)).masked_fill(target == 1, 0)
+    number = ~x.isnan()
+    yes = (positive * -F.logsigmoid(x)).masked_fill((positive == 0) & number, 0)
+    no = ((1 - target) * -F.logsigmoid(-x)).masked_fill((target == 1) & number, 0)
     loss = yes + no
     loss = loss if weight is None else weight * loss
     if reduction == "none":

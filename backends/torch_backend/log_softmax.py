@@ -9,4 +9,4 @@ def forward(x: Tensor) -> Tensor:
     absent = x == -torch.inf
     empty = absent.all(dim=-1, keepdim=True)
     y = torch.log_softmax(x.masked_fill(empty, 0), dim=-1)
-    return y.masked_fill(absent, -torch.inf)
+    return y.masked_fill(absent & ~y.isnan(), -torch.inf)

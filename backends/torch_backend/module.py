@@ -77,8 +77,11 @@ def build(
 
 def from_array(array: Any, device: torch.device | None = None) -> torch.Tensor:
     """Return a tensor that holds a copy of `array`."""
-    # A copy: the caller may reuse its array, and torch cannot share a reversed or read-only one.
-    return torch.from_numpy(np.array(array, order="C")).to(device)
+    # A copy: the caller may reuse its array, and torch cannot share one that is reversed, read-only
+    # or of another byte order.
+    array = np.asarray(array)
+    native = np.array(array, array.dtype.newbyteorder("="), order="C")
+    return torch.from_numpy(native).to(device)
 
 
 def _taking_arrays(forward: Callable[..., Any]) -> Callable[..., Any]:

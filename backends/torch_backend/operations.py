@@ -37,6 +37,9 @@ def _getitem(x: Tensor, index: Any = ()) -> Tensor:
         torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray | list) else part
         for part in parts
     )
+    if any(isinstance(part, Tensor) for part in indices):
+        # The gradients of a row that is picked often are added one after the other: in float64.
+        return x.double()[indices].to(x.dtype)
     return x[indices]
 
 

@@ -1,0 +1,61 @@
+"""NaN, infinity and zero stand where the definition has them, whatever an input holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given
+
+from twingrad.core.backend import load_backend
+from twingrad.core.spec import Array, LayerSpec
+from twingrad.parity_tests import oracle
+from twingrad.parity_tests.options import options
+from twingrad.parity_tests.strategies import Case, cases
+
+SPECIAL = st.sampled_from([np.nan, np.inf, -np.inf])
+NAN = st.just(np.nan)
+
+
+def classes(values: Array, dtype: Any) -> Array:
+    """Return a word for each value as it is in `dtype`: nan, inf, -inf or finite."""
+    with np.errstate(over="ignore"):
+        values = values.astype(dtype)
+    words = np.where(np.isposinf(values), "inf", np.where(np.isneginf(values), "-inf", "finite"))
+    return np.where(np.isnan(values), "nan", words)
+
+
+@st.composite
+def spoilt_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str) -> Case:
+    """Draw a case with one to three elements of its floating inputs not finite."""
+    case = draw(cases(spec, dtype, min_length=1))
+    # Whether a weight that is NaN and dropped is gone is not promised.
+    case.inputs.pop("keep" if spec.name == "attention" else "", None)
+    # A label that is NaN is an error, and a loss of infinite labels means nothing.
+    names = [n for n, x in case.inputs.items() if x.dtype != bool and n not in spec.constants]
+    for _ in range(draw(st.integers(1, 3), label="spoilt")):
+        name = draw(st.sampled_from(names), label="input")
+        flat = case.inputs[name].reshape(-1)
+        if flat.size:
+            # An infinite score is no case for attention: 0 * inf is NaN, or it is absent.
+            special = NAN if spec.name == "attention" else SPECIAL
+            flat[draw(st.integers(0, flat.size - 1), label="place")] = draw(special)
+    return case
+
+
+@given(data=st.data())
+def test_what_is_not_finite_is_where_the_definition_has_it(
+    spec: LayerSpec, dtype: str, data: st.DataObject
+) -> None:
+    case = data.draw(spoilt_cases(spec, dtype))
+    expected = seen(spec, classes(oracle.output(case), dtype))
+    for name in options().backends:
+        y = load_backend(name).forward(case.spec, case.inputs, case.settings)
+        found = seen(spec, classes(y, dtype))
+        np.testing.assert_array_equal(found, expected, f"{spec.name} on {name}")
+
+
+def seen(spec: LayerSpec, words: Array) -> Array:
+    """Return what of the classes the spec promises: for attention, which queries see a NaN."""
+    return np.any(words == "nan", axis=-1) if spec.name == "attention" else words
