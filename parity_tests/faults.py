@@ -14,7 +14,10 @@ from twingrad.backends.numpy_backend import (
     gelu,
     layer_norm,
     linear,
+    operations,
+    sigmoid,
     softmax,
+    tanh,
 )
 from twingrad.backends.numpy_backend.kernels import Kernel
 from twingrad.core.spec import Array, Arrays
@@ -51,6 +54,48 @@ def distorted_gradient(honest: Kernel, position: int, distort: Callable[[Array],
 
 
 # Well-known faults, each with the layer it belongs to
+
+
+def naive_sigmoid(x: Array) -> tuple[Array, Any]:
+    """e^-x overflows for x far below 0."""
+    return 1 / (1 + np.exp(-x)), sigmoid.forward(x)[1]
+
+
+def naive_tanh(x: Array) -> tuple[Array, Any]:
+    """Infinity over infinity for x far below 0, and few digits near 0."""
+    e = np.exp(-2 * x)
+    return (1 - e) / (1 + e), tanh.forward(x)[1]
+
+
+def tanh_gradient_from_y(grad_y: Array, saved: Any) -> tuple[Array]:
+    """1 - y^2 has no digits left once y has rounded to 1: what autograd libraries compute."""
+    y, _ = tanh.forward(saved.x)
+    return (grad_y * (1 - y * y),)
+
+
+def layer_norm_of_one_pass(
+    x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> tuple[Array, Any]:
+    """The variance as mean(x^2) - mean(x)^2, which cancels where the mean is large."""
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = np.maximum((x * x).mean(axis=-1, keepdims=True) - mean * mean, 0)
+    y = (x - mean) / np.sqrt(variance + eps)
+    y = y if weight is None else y * weight
+    return (y if bias is None else y + bias).astype(x.dtype), layer_norm.forward(
+        x, weight, bias, eps
+    )[1]
+
+
+def getitem_gradient_is_the_data(grad: Array, saved: Any) -> tuple[Array, ...]:
+    """The slice is handed on where its gradient should be: ones where x was read."""
+    return getitem_kernel.backward(np.ones_like(grad), saved)
+
+
+def getitem_drops_duplicates(grad: Array, saved: Any) -> tuple[Array, ...]:
+    """`grad_x[index] += grad` keeps the last of what was picked twice."""
+    grad_x = np.zeros(saved.shapes[0], grad.dtype)
+    grad_x[saved.setting] += grad
+    return (grad_x,)
 
 
 def naive_bce(x: Array, target: Array, reduction: str = "mean", **others: Any) -> tuple[Array, Any]:
@@ -146,8 +191,16 @@ def dropout_without_scale(grad_y: Array, saved: Any) -> tuple[Array, None]:
     return np.where(saved.keep, grad_y, grad_y.dtype.type(0)), None
 
 
+getitem_kernel = Kernel(*operations.OPERATIONS["getitem"])
+
 # name: layer, the pass that is replaced, and what replaces it
 WELL_KNOWN: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "overflow in sigmoid": ("sigmoid", "forward", naive_sigmoid),
+    "overflow in tanh": ("tanh", "forward", naive_tanh),
+    "tanh' from y": ("tanh", "backward", tanh_gradient_from_y),
+    "one-pass variance": ("layer_norm", "forward", layer_norm_of_one_pass),
+    "data for gradient": ("getitem", "backward", getitem_gradient_is_the_data),
+    "duplicates dropped": ("getitem", "backward", getitem_drops_duplicates),
     "log of sigmoid": ("bce_with_logits", "forward", naive_bce),
     "reduction ignored": ("bce_with_logits", "backward", bce_backward_without_reduction),
     "unbiased deviation": ("layer_norm", "forward", layer_norm_of_unbiased_std),

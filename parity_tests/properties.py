@@ -91,6 +91,9 @@ class Ball:
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def take(self, indices: Array, axis: int) -> Ball:
+        return Ball(np.take(self.value, indices, axis), np.take(self.radius, indices, axis))
+
     def sum(self, axis: Any = None) -> Ball:
         """Add up; n terms are rounded n times."""
         size = np.abs(self.value).sum(axis=axis)
@@ -158,7 +161,8 @@ def same(backend: str, what: str, found: Array, expected: Array) -> None:
 
 
 def _check(backend: str, what: str, error: Array, allowed: Array) -> None:
-    wrong = ~(error <= allowed)  # a NaN is wrong, too
+    # A NaN is wrong, too, and a bound that allows everything would be no law.
+    wrong = ~((error <= allowed) & np.isfinite(allowed))
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise AssertionError(
@@ -313,32 +317,23 @@ def upstreams_add_up(case: Case, backend: str) -> None:
     one, two = _on_a_grid(case.grad_y), _on_a_grid(_random(case))
     first, second, both = (balls(_with(case, grad_y=g), backend) for g in (one, two, one + two))
     for what in _gradients(both):
-        agree(
-            backend,
-            f"{what} of a sum of upstream gradients",
-            both[what],
-            first[what] + second[what],
-        )
+        total = first[what] + second[what]
+        agree(backend, f"{what} of a sum of upstream gradients", both[what], total)
 
 
 def integer_upstreams_add_up(case: Case, backend: str) -> None:
     one, two = case.grad_y, case.grad_y[..., ::-1] if case.grad_y.ndim else case.grad_y
     first, second, both = (outcome(_with(case, grad_y=g), backend) for g in (one, two, one + two))
     for what in _gradients(both):
-        same(
-            backend,
-            f"{what} of a sum of upstream gradients",
-            both[what],
-            first[what] + second[what],
-        )
+        total = first[what] + second[what]
+        same(backend, f"{what} of a sum of upstream gradients", both[what], total)
 
 
 def no_upstream_no_gradient(case: Case, backend: str) -> None:
     found = outcome(_with(case, grad_y=np.zeros_like(case.grad_y)), backend)
     for what in _gradients(found):
-        same(
-            backend, f"{what} of an upstream gradient of 0", found[what], np.zeros_like(found[what])
-        )
+        nothing = np.zeros_like(found[what])
+        same(backend, f"{what} of an upstream gradient of 0", found[what], nothing)
 
 
 def negative_upstream_negative_gradient(case: Case, backend: str) -> None:
@@ -368,10 +363,8 @@ def float32_is_float64_rounded(case: Case, backend: str) -> None:
         return x if x.dtype == bool else x.astype(np.float64)
 
     wide = {name: widened(x) for name, x in case.inputs.items()}
-    narrow = balls(case, backend)
-    for what, ball in balls(
-        Case(case.spec, wide, case.settings, widened(case.grad_y)), backend
-    ).items():
+    narrow, upstream = balls(case, backend), widened(case.grad_y)
+    for what, ball in balls(Case(case.spec, wide, case.settings, upstream), backend).items():
         expected = Ball(ball.value.astype(np.float64), ball.radius.astype(np.float64))
         agree(backend, f"{what} in float32 against float64", narrow[what], expected)
 
@@ -426,12 +419,8 @@ def a_batch_is_its_parts(case: Case, backend: str) -> None:
             for i, part in enumerate(parts):
                 agree(backend, f"{what} of part {i} alone", part[what], whole[what][i : i + 1])
         else:
-            agree(
-                backend,
-                f"{what} of all parts",
-                whole[what],
-                sum((p[what] for p in parts[1:]), parts[0][what]),
-            )
+            total = parts[0][what] + parts[1][what] + parts[2][what]
+            agree(backend, f"{what} of all parts", whole[what], total)
 
 
 # linear
@@ -474,9 +463,7 @@ def linear_one_hot(case: Case, backend: str) -> None:
     """Each output picks one feature and scales it by a power of two."""
     x, rng = case.inputs["x"], np.random.default_rng(case.grad_y.size)
     picks = rng.permutation(x.shape[-1])
-    factors = _cast(
-        np.ldexp(rng.choice([-1.0, 1.0], len(picks)), rng.integers(-3, 4, len(picks))), x.dtype
-    )
+    factors = _cast(KINDS["powers of two"](rng, picks.shape), x.dtype)
     weight = np.zeros((len(picks), len(picks)), x.dtype)
     weight[np.arange(len(picks)), picks] = factors
     case = _with(case, grad_y=_random(case, x.shape), weight=weight, bias=None)
@@ -636,11 +623,10 @@ def gelu_selector(case: Case, backend: str) -> None:
     """The two forms are 4.7e-4 apart near +-2.7, and nowhere further."""
     x = np.linspace(-5, 5, 1001, dtype=case.dtype) + 1e-3 * np.tanh(_random(case, (1001,)))
     for what in ("y", "grad_x"):
+        forms = [{"approximate": form} for form in LOWEST]
+        ones = np.ones_like(x)
         none, tanh = (
-            outcome(
-                _with(case, grad_y=np.ones_like(x), settings={"approximate": form}, x=x), backend
-            )[what]
-            for form in ("none", "tanh")
+            outcome(_with(case, grad_y=ones, settings=form, x=x), backend)[what] for form in forms
         )
         gap = float(np.abs(none - tanh).max())
         assert 1e-4 <= gap <= 2e-3, f"{what} of the two forms differs by {gap:.3g} on {backend}"
@@ -664,9 +650,8 @@ def _probabilities(case: Case, backend: str) -> Ball:
 
 
 def softmax_adds_up_to_one(case: Case, backend: str) -> None:
-    agree(
-        backend, "the sum of a row's probabilities", _probabilities(case, backend).sum(axis=-1), 1
-    )
+    total = _probabilities(case, backend).sum(axis=-1)
+    agree(backend, "the sum of a row's probabilities", total, 1)
 
 
 def softmax_gradients_cancel(case: Case, backend: str) -> None:
@@ -676,9 +661,7 @@ def softmax_gradients_cancel(case: Case, backend: str) -> None:
 def _features_reordered(case: Case, backend: str, names: tuple[str, ...]) -> None:
     """Reorder the last axis of some inputs and of grad_y; what is summed over it stays."""
     order = np.random.default_rng(case.grad_y.size).permutation(case.inputs["x"].shape[-1])
-    there: Inputs = {
-        name: case.inputs[name][..., order] for name in names if name in case.inputs
-    }
+    there: Inputs = {name: case.inputs[name][..., order] for name in names if name in case.inputs}
     found = balls(case, backend)
     moved = balls(_with(case, grad_y=case.grad_y[..., order], **there), backend)
     for what in found:
@@ -707,16 +690,9 @@ def probabilities_are_ordered(case: Case, backend: str) -> None:
     order = np.argsort(case.inputs["x"], axis=-1)
     x = np.take_along_axis(case.inputs["x"], order, axis=-1)
     ball = balls(_with(case, x=x), backend)["y"]
-    at_most(backend, "y against that of the next larger logit", ball[..., :-1], ball[..., 1:])
-    agree(
-        backend,
-        "y of equal logits",
-        Ball(
-            np.where(x[..., 1:] == x[..., :-1], (ball[..., 1:] - ball[..., :-1]).value, 0),
-            (ball[..., 1:] - ball[..., :-1]).radius,
-        ),
-        0,
-    )
+    rise, ties = ball[..., 1:] - ball[..., :-1], x[..., 1:] == x[..., :-1]
+    at_most(backend, "0 against the rise of y to the next larger logit", -rise, 0)
+    agree(backend, "the difference of y at equal logits", rise[ties], 0)
 
 
 # layer_norm
@@ -749,9 +725,8 @@ def layer_norm_gradients_cancel(case: Case, backend: str) -> None:
 def layer_norm_no_gradient_along_x(case: Case, backend: str) -> None:
     """Without eps a longer x - mean gives the same y, so no gradient points that way."""
     x = exactly(case.inputs["x"])
-    centred = x - x.sum(axis=-1)[..., None] * exactly(
-        _cast(1 / np.longdouble(x.value.shape[-1]), x.value.dtype)
-    )
+    mean = x.sum(axis=-1)[..., None] * (1 / x.value.dtype.type(x.value.shape[-1]))
+    centred = x - mean
     along = (balls(case, backend)["grad_x"] * centred).sum(axis=-1)
     agree(backend, "<x - mean, grad_x>", along, 0)
 
@@ -823,15 +798,8 @@ def _reorder(case: Case, backend: str, moves: dict[str, tuple[int, Array]]) -> N
         axis, order = moves.get(what.removeprefix("grad_"), (0, None))
         expected = found[what]
         if order is not None:
-            expected = Ball(
-                np.take(expected.value, order, axis), np.take(expected.radius, order, axis)
-            )
-        agree(
-            backend,
-            f"{what} of a reordered {'key' if 'key' in moves else 'query'}",
-            moved[what],
-            expected,
-        )
+            expected = expected.take(order, axis)
+        agree(backend, f"{what} after {' and '.join(moves)} were reordered", moved[what], expected)
 
 
 def attention_keys_reordered(case: Case, backend: str) -> None:
@@ -854,9 +822,8 @@ def attention_shifted_keys(case: Case, backend: str) -> None:
 
 
 def attention_key_gradients_cancel(case: Case, backend: str) -> None:
-    agree(
-        backend, "the sum of grad_key over keys", balls(case, backend)["grad_key"].sum(axis=-2), 0
-    )
+    total = balls(case, backend)["grad_key"].sum(axis=-2)
+    agree(backend, "the sum of grad_key over keys", total, 0)
 
 
 def attention_value_gradients(case: Case, backend: str) -> None:
@@ -918,47 +885,28 @@ def attention_to_one_key(case: Case, backend: str) -> None:
 
 def attention_is_uniform_for_no_query(case: Case, backend: str) -> None:
     case = _explicit(case)
-    mask, value = case.inputs["mask"], exactly(case.inputs["value"])
+    mask, value = case.inputs["mask"], case.inputs["value"]
     y = balls(_with(case, query=np.zeros_like(case.inputs["query"])), backend)["y"]
-    count = mask.sum(axis=-1, keepdims=True)
-    total = exactly(
-        np.where(mask[..., None], case.inputs["value"][..., None, :, :], case.dtype.type(0))
-    ).sum(axis=-2)
-    agree(
-        backend,
-        "y of query 0 times the number of visible keys",
-        y * exactly(_cast(count, value.value.dtype)),
-        total,
-    )
+    seen = np.where(mask[..., None], value[..., None, :, :], value.dtype.type(0))
+    count, total = mask.sum(axis=-1, keepdims=True), exactly(seen).sum(axis=-2)
+    agree(backend, "y of query 0 times the number of visible keys", y * count, total)
 
 
 def attention_hidden_is_dropped(case: Case, backend: str) -> None:
     """Hiding keys from all queries is leaving them out, and leaving them out is hiding them."""
     case = _explicit(case)
-    rng = np.random.default_rng(case.grad_y.size)
-    kept = np.flatnonzero(np.append(rng.random(case.inputs["key"].shape[-2] - 1) < 0.6, True))
-    there = np.isin(np.arange(case.inputs["key"].shape[-2]), kept)
-    hidden = balls(_with(case, mask=case.inputs["mask"] & there), backend)
-    dropped = balls(
-        _with(
-            case,
-            key=case.inputs["key"][..., kept, :],
-            value=case.inputs["value"][..., kept, :],
-            mask=case.inputs["mask"][..., kept],
-        ),
-        backend,
-    )
-    for what in hidden:
+    key, value, mask = (case.inputs[name] for name in ("key", "value", "mask"))
+    kept = np.asarray(np.random.default_rng(case.grad_y.size).random(key.shape[-2]) < 0.6)
+    kept[-1] = True
+    hidden = balls(_with(case, mask=mask & kept), backend)
+    fewer = _with(case, key=key[..., kept, :], value=value[..., kept, :], mask=mask[..., kept])
+    for what, dropped in balls(fewer, backend).items():
         expected = hidden[what]
         if what in ("grad_key", "grad_value"):
-            same(
-                backend,
-                f"{what} of hidden keys",
-                hidden[what].value[..., ~there, :],
-                0 * hidden[what].value[..., ~there, :],
-            )
+            nothing = expected.value[..., ~kept, :]
+            same(backend, f"{what} of hidden keys", nothing, np.zeros_like(nothing))
             expected = expected[..., kept, :]
-        agree(backend, f"{what} of dropped keys", dropped[what], expected)
+        agree(backend, f"{what} of dropped keys", dropped, expected)
 
 
 def attention_padding(case: Case, backend: str) -> None:
@@ -989,7 +937,6 @@ def attention_padding(case: Case, backend: str) -> None:
         )
         for what in found:
             before = moved[what][..., : found[what].value.shape[-2], :]
-            # The bounds of the padded case look at the padding, too; those of the plain one do not.
             agree(backend, f"{what} before {extra} of padding", before, found[what])
 
 
@@ -1086,12 +1033,8 @@ def bce_sum_is_n_means(case: Case, backend: str) -> None:
         for word in ("sum", "mean")
     )
     for what in total:
-        agree(
-            backend,
-            f"{what} of the sum against n means",
-            total[what],
-            mean[what] * case.inputs["x"].size,
-        )
+        n_means = mean[what] * case.inputs["x"].size
+        agree(backend, f"{what} of the sum against n means", total[what], n_means)
 
 
 # dropout
@@ -1117,13 +1060,8 @@ def dropout_shares_its_mask(case: Case, backend: str) -> None:
     found = outcome(_with(case, grad_y=ones, x=ones), backend)
     same(backend, "the mask of y", found["y"] != 0, keep)
     same(backend, "grad_x against y", found["grad_x"], found["y"])
-    kept = found["y"][keep]
-    same(
-        backend,
-        "the multiplier of what is kept",
-        kept,
-        np.full_like(kept, 1 / (1 - case.settings["p"])),
-    )
+    kept, multiplier = found["y"][keep], 1 / (1 - case.settings["p"])
+    same(backend, "the multiplier of what is kept", kept, np.full_like(kept, multiplier))
 
 
 def _masks(case: Case, backend: str, native: bool) -> list[Array]:
@@ -1153,19 +1091,15 @@ def _check_count(backend: str, what: str, count: int, of: int, chance: float) ->
 def dropout_keeps_its_share(case: Case, backend: str) -> None:
     for native in (False, True):
         for mask in _masks(case, backend, native):
-            _check_count(
-                backend, "the number kept", int(mask.sum()), mask.size, 1 - case.settings["p"]
-            )
+            chance = 1 - case.settings["p"]
+            _check_count(backend, "the number kept", int(mask.sum()), mask.size, chance)
 
 
 def dropout_calls_are_independent(case: Case, backend: str) -> None:
-    p = case.settings["p"]
+    chance = case.settings["p"] ** 2 + (1 - case.settings["p"]) ** 2
     for native in (False, True):
         one, two = _masks(case, backend, native)
-        alike = int((one == two).sum())
-        _check_count(
-            backend, "the number kept alike by two calls", alike, one.size, p**2 + (1 - p) ** 2
-        )
+        _check_count(backend, "the number alike", int((one == two).sum()), one.size, chance)
 
 
 # optimizers
@@ -1197,9 +1131,8 @@ def no_rate_no_step(run: Run, backend: str) -> None:
 def steps_are_antisymmetric(run: Run, backend: str) -> None:
     weights, _ = trajectory(run, backend)
     mirrored, _ = trajectory(replace(run, weight=-run.weight, grads=-run.grads), backend)
-    _same_path(
-        backend, "the weight of negative weights and gradients", mirrored, [-w for w in weights]
-    )
+    expected = [-weight for weight in weights]
+    _same_path(backend, "the weight of negative weights and gradients", mirrored, expected)
 
 
 OPTIMIZER_CLASSES: dict[str, Any] = {cls.spec_name: cls for cls in (tg.AdamW, tg.SGD)}
@@ -1250,9 +1183,8 @@ def parameters_do_not_meet(run: Run, backend: str) -> None:
 def adamw_scale(run: Run, backend: str) -> None:
     weights, _ = trajectory(run, backend, eps=0.0)
     for k in (-10, 9):
-        scaled, _ = trajectory(
-            replace(run, grads=_cast(run.grads * 2.0**k, run.grads.dtype)), backend, eps=0.0
-        )
+        factor = _cast(2.0**k, run.grads.dtype)
+        scaled, _ = trajectory(replace(run, grads=run.grads * factor), backend, eps=0.0)
         _same_path(backend, f"the weight of gradients * 2^{k}", scaled, weights)
 
 
@@ -1279,19 +1211,14 @@ def decay_alone(run: Run, backend: str) -> None:
         expected = exactly(run.weight.astype(np.float64)).value * (1 - rate) ** t
         # Each step rounds 1 - lr * decay, or lr, decay and their products, then the new weight.
         room = t * (2 + 4 * float(rate)) * np.finfo(weight.dtype).eps / 2 * np.abs(run.weight)
-        agree(
-            backend,
-            f"the weight after {t} steps of decay",
-            Ball(weight.astype(np.longdouble), room),
-            expected,
-        )
+        found = Ball(weight.astype(np.longdouble), room)
+        agree(backend, f"the weight after {t} steps of decay", found, expected)
 
 
 def amsgrad_never_forgets(run: Run, backend: str) -> None:
     # The gradients shrink, so that the second moment falls and its largest value must not.
-    shrinking = run.grads * _cast(0.5 ** np.arange(len(run.grads)), run.grads.dtype).reshape(
-        (-1,) + (1,) * run.weight.ndim
-    )
+    factors = _cast(0.5 ** np.arange(len(run.grads)), run.grads.dtype)
+    shrinking = (run.grads.T * factors).T
     _, states = trajectory(replace(run, grads=shrinking), backend, amsgrad=True)
     largest = np.zeros_like(run.weight)
     for state in states:
@@ -1304,15 +1231,14 @@ def sgd_scale(run: Run, backend: str) -> None:
     weights, _ = trajectory(run, backend)
     for k in (-10, 9):
         factor = _cast(2.0**k, run.weight.dtype)
-        scaled, _ = trajectory(
-            replace(run, weight=run.weight * factor, grads=run.grads * factor), backend
-        )
+        start = replace(run, weight=run.weight * factor, grads=run.grads * factor)
+        expected = [weight * factor for weight in weights]
         _same_path(
-            backend, f"the weight of everything * 2^{k}", scaled, [w * factor for w in weights]
+            backend, f"the weight of everything * 2^{k}", trajectory(start, backend)[0], expected
         )
 
 
-# The table
+# The table: what each layer has, and under "*" what several of them share
 
 INTEGER_LAYERS = frozenset(
     {"linear", "relu", "dropout", "add", "sub", "mul", "neg", "matmul", "sum"}
@@ -1321,6 +1247,7 @@ INTEGER_LAYERS = frozenset(
 # What works row by row, with leading dimensions that mean nothing to it.
 ROWWISE = frozenset(LAYERS) | {"add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt"}
 ALL = frozenset(LAYERS) | frozenset(OPERATIONS)
+STEPS = frozenset(OPTIMIZERS)
 
 PROPERTIES: dict[str, dict[str, Property]] = {
     "*": {
@@ -1342,6 +1269,17 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         ),
         "rows may be reordered": Property(rows_may_be_reordered, drawn, concerns=ROWWISE),
         "a batch is its parts": Property(a_batch_is_its_parts, drawn, concerns=ROWWISE),
+        "lr 0 changes nothing, bit for bit": Property(no_rate_no_step, runs, concerns=STEPS),
+        "negative weights and gradients mirror the path, bit for bit": Property(
+            steps_are_antisymmetric, runs, concerns=STEPS
+        ),
+        "goes on from its state, bit for bit": Property(
+            an_optimizer_goes_on_from_its_state, runs, concerns=STEPS, needs_tensors=True
+        ),
+        "parameters do not meet, bit for bit": Property(
+            parameters_do_not_meet, runs, concerns=STEPS
+        ),
+        "decay alone is geometric": Property(decay_alone, runs, concerns=STEPS),
     },
     "linear": {
         "three inner products are one": Property(linear_inner_products, drawn),
@@ -1354,7 +1292,9 @@ PROPERTIES: dict[str, dict[str, Property]] = {
     },
     "tanh": {
         "odd, with an even slope, bit for bit": Property(odd, drawn),
-        "never falls, bit for bit": Property(never_falls, drawn),
+        # In float64 NumPy's tanh falls by one unit in the last place from the float below 8 to 8.
+        "never falls but for rounding": Property(never_falls_but_for_rounding, drawn),
+        "never falls in float32, bit for bit": Property(never_falls, drawn, dtypes=("float32",)),
         "between -1 and 1, bit for bit": Property(_stays_within(-1, 1), drawn),
         "slope at most 1, bit for bit": Property(tanh_slope, drawn),
         "2 sigmoid(2x) - 1": Property(tanh_by_sigmoid, drawn, uses=("sigmoid",)),
@@ -1363,10 +1303,9 @@ PROPERTIES: dict[str, dict[str, Property]] = {
     "sigmoid": {
         "sigmoid(x) + sigmoid(-x) = 1": Property(sigmoid_complement, drawn),
         "between 0 and 1, bit for bit": Property(_stays_within(0, 1), drawn),
-        # In float64 both backends fall by one unit in the last place, in one of 4000 pairs of
-        # neighbours: their exponentials are not monotone to the last bit.
+        # No more than that: torch gives equal numbers different last digits, in a vector and after
+        # it, and in float64 both backends fall by one unit in one of 4000 pairs of neighbours.
         "never falls but for rounding": Property(never_falls_but_for_rounding, drawn),
-        "never falls in float32, bit for bit": Property(never_falls, drawn, dtypes=("float32",)),
         "slope even, from 0 to 1/4": Property(sigmoid_slope, drawn),
     },
     "gelu": {
@@ -1453,29 +1392,11 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         ),
     },
     "adamw": {
-        "lr 0 changes nothing, bit for bit": Property(no_rate_no_step, runs),
-        "negative weights and gradients mirror the path, bit for bit": Property(
-            steps_are_antisymmetric, runs
-        ),
-        "goes on from its state, bit for bit": Property(
-            an_optimizer_goes_on_from_its_state, runs, needs_tensors=True
-        ),
-        "parameters do not meet, bit for bit": Property(parameters_do_not_meet, runs),
-        "decay alone is geometric": Property(decay_alone, runs),
         "without eps gradients * 2^k are the same, bit for bit": Property(adamw_scale, runs),
         "without eps the first step is lr": Property(adamw_first_step, runs),
         "amsgrad keeps the largest, bit for bit": Property(amsgrad_never_forgets, runs),
     },
     "sgd": {
-        "lr 0 changes nothing, bit for bit": Property(no_rate_no_step, runs),
-        "negative weights and gradients mirror the path, bit for bit": Property(
-            steps_are_antisymmetric, runs
-        ),
-        "goes on from its state, bit for bit": Property(
-            an_optimizer_goes_on_from_its_state, runs, needs_tensors=True
-        ),
-        "parameters do not meet, bit for bit": Property(parameters_do_not_meet, runs),
-        "decay alone is geometric": Property(decay_alone, runs),
         "everything * 2^k is the same in that unit, bit for bit": Property(sgd_scale, runs),
     },
 }

@@ -146,7 +146,7 @@ def test_the_command_tells_and_writes_what_it_found(
 def test_a_survivor_without_a_reason_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Judge, "judge", lambda self, mutant: Verdict("", "", 0.0))
+    monkeypatch.setattr(Judge, "judge", lambda self, mutant, thorough=True: Verdict("", "", 0.0))
     monkeypatch.setattr(run, "reasons", dict)
     with pytest.raises(typer.Exit) as ended:
         command.mutants(layers="relu", some=1, jobs=1)

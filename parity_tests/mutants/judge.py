@@ -48,13 +48,14 @@ LAWS: dict[str, tuple[str, ...]] = {
     "layouts": ("test_layouts",),
     "exact": ("test_exact",),
     "properties": ("test_properties",),
+    "fairness": ("test_fairness",),
     "every float": ("test_exhaustive",),
     "error": ("test_error_parity",),
     "tape": ("test_tape",),
 }
 OF_THE_ORACLE = {"test_the_complex_step_is_the_derivative"}  # such run no kernel
-DEEP = ("forward", "gradient", "trajectory")  # tried again with more cases on who survives
-SEARCHED = 8  # times as many of them
+# Tried again on who survives, on so many times as many cases.
+DEEP = {"forward": 8, "gradient": 8, "trajectory": 2}
 ERROR, TIMEOUT = "exception", "timeout"
 TOO_LONG = 5.0  # seconds of processor time that a replay may take, at least
 SLOWER = 50  # times as long as the honest kernels it may take
@@ -106,11 +107,11 @@ class Judge:
         self.oracle = Oracle()
         self._banks: dict[tuple[str, bool], list[Replay]] = {}
 
-    def judge(self, mutant: Mutant) -> Verdict:
-        """Return the first law that fails on the mutant."""
+    def judge(self, mutant: Mutant, thorough: bool = True) -> Verdict:
+        """Return the first law that fails on the mutant; `thorough`: of many more cases, too."""
         started = time.perf_counter()
         killer = ("", "")
-        for replays in self._relevant(mutant):
+        for replays in self._relevant(mutant, thorough):
             try:
                 with self.oracle.remembered(), installed(mutant):
                     found = _first_to_fail(replays)
@@ -121,14 +122,14 @@ class Judge:
                 break
         return Verdict(*killer, time.perf_counter() - started)
 
-    def _relevant(self, mutant: Mutant) -> Iterator[list[Replay]]:
+    def _relevant(self, mutant: Mutant, thorough: bool) -> Iterator[list[Replay]]:
         """Yield the replays that run the mutant's lines, law by law, and then many more of them."""
         span = range(mutant.lines[0], mutant.lines[1] + 1)
         places = {(str(_file(mutant.module)), line) for line in span}
         laws = [
             law for kind in LAWS for name in (*subjects(mutant), "") for law in laws_of(kind, name)
         ]
-        for deep in (False, True):
+        for deep in (False, True) if thorough else (False,):
             for law in list(laws):
                 # A constant of a module is read where it is used, and not on its own line.
                 replays = [
@@ -136,14 +137,15 @@ class Judge:
                     for replay in self.bank(law, deep)
                     if replay.lines & places or (not mutant.function and replay.lines)
                 ]
-                yield sorted(replays, key=lambda replay: (-replay.kills, replay.seconds))
+                if replays:
+                    yield sorted(replays, key=lambda replay: (-replay.kills, replay.seconds))
                 if not replays or law.kind not in DEEP:
                     laws.remove(law)
 
     def bank(self, law: Law, deep: bool = False) -> list[Replay]:
-        """Return the replays of a law; `deep`: SEARCHED times as many others."""
+        """Return the replays of a law; `deep`: of many times as many others."""
         if (law.name, deep) not in self._banks:
-            examples = self.examples * (SEARCHED if deep else 1)
+            examples = self.examples * (DEEP[law.kind] if deep else 1)
             self._banks[law.name, deep] = self._filled(law, examples, self.seed + deep)
         return self._banks[law.name, deep]
 

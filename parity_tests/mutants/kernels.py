@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -78,9 +79,7 @@ def _mutants_of(
 ) -> Iterator[Mutant]:
     module = import_module(module_name)
     source = _source(module)
-    tree = ast.parse(source)
-    seen = {ast.dump(tree)}
-    for top in tree.body:
+    for top in ast.parse(source).body:
         if isinstance(top, ast.FunctionDef) and (functions is None or top.name in functions):
             where, function = top.name, top
         elif isinstance(top, ast.Assign) and functions is None and _constants(module, top):
@@ -88,11 +87,12 @@ def _mutants_of(
         else:
             continue
         scope = Scope(function, _named_constants(module))
+        seen = {ast.dump(top)}
         for node in _mutable_nodes(top, scope):
             for operator, (_, look) in OPERATORS.items():
                 for edit in look(node, scope):
                     mutant = _written(kernel, module, source, operator, where, edit, scope)
-                    wrong = ast.dump(ast.parse(_edited(source, mutant)))
+                    wrong = ast.dump(_edited_statement(source, mutant, top))
                     if wrong not in seen:
                         seen.add(wrong)
                         yield mutant
@@ -131,10 +131,7 @@ def _written(
     edit: Edit,
     scope: Scope,
 ) -> Mutant:
-    lines = source.splitlines(keepends=True)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
+    starts = _starts(source)
     node: Any = edit.node
     last: Any = edit.until or node
     if isinstance(node, ast.comprehension | ast.arguments):
@@ -187,6 +184,20 @@ def _source(module: ModuleType) -> bytes:
 
 def _edited(source: bytes, mutant: Mutant) -> bytes:
     return source[: mutant.start] + mutant.text.encode() + source[mutant.end :]
+
+
+def _edited_statement(source: bytes, mutant: Mutant, top: ast.stmt) -> ast.stmt:
+    """Return the mutated statement of the module; to parse the whole file again takes long."""
+    starts = _starts(source)
+    first, last = starts[top.lineno - 1], starts[top.end_lineno or 0]
+    text = source[first : mutant.start] + mutant.text.encode() + source[mutant.end : last]
+    return ast.parse(text).body[0]
+
+
+@lru_cache(maxsize=1)
+def _starts(source: bytes) -> list[int]:
+    """Return where each line begins, and where the file ends."""
+    return [0, *itertools.accumulate(map(len, source.splitlines(keepends=True)))]
 
 
 def _constants(module: ModuleType, statement: ast.Assign) -> bool:

@@ -86,7 +86,7 @@ def _here(groups: list[list[Mutant]], examples: int, seed: int) -> Iterator[tupl
     try:
         for group in groups:
             for mutant in group:
-                yield mutant, judge.judge(mutant)
+                yield mutant, _judged(judge, mutant)
     except HonestKernelFails as error:
         raise BrokenLaw(str(error)) from None
 
@@ -138,10 +138,15 @@ def _work(tasks: Any, results: Any, examples: int, seed: int) -> None:
     while (group := tasks.get()) is not None:
         try:
             for mutant in group:
-                results.put((mutant, judge.judge(mutant)))
+                results.put((mutant, _judged(judge, mutant)))
         except HonestKernelFails as error:
             results.put(str(error))
             return
+
+
+def _judged(judge: Judge, mutant: Mutant) -> Verdict:
+    # Those with a reason on record were searched for long before the reason was written.
+    return judge.judge(mutant, thorough=mutant.key not in reasons())
 
 
 # What came of it

@@ -1,0 +1,315 @@
+"""No law is empty: each one fails when the fault that it is there for is planted."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+from twingrad.backends.numpy_backend import NumpyBackend, kernels
+from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
+from twingrad.backends.numpy_backend.tensor import run_forward
+from twingrad.core.layers import LAYERS
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.optimizers import OPTIMIZERS as OPTIMIZER_SPECS
+from twingrad.core.spec import Array, Arrays
+from twingrad.parity_tests import (
+    faults,
+    options,
+    test_classes,
+    test_error_parity,
+    test_forward,
+    test_gradient,
+    test_layouts,
+    test_numeric_gradient,
+    test_optimizer_trajectory,
+    test_oracles,
+    test_stability,
+    test_structure,
+    votes,
+)
+from twingrad.parity_tests.record import RECORD
+
+EXAMPLES = 100
+# The laws that are asked of every backend; those of models have their planted faults beside them.
+MODULES = (
+    test_classes,
+    test_forward,
+    test_gradient,
+    test_layouts,
+    test_numeric_gradient,
+    test_optimizer_trajectory,
+    test_oracles,
+    test_stability,
+    test_structure,
+)
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Vacuity:
+    """A fault, and the arguments with which its law must see it."""
+
+    plant: Plant
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def forward(name: str, change: Callable[..., Any]) -> Plant:
+    """Plant a change of what the NumPy kernel's forward returns: change(y, *inputs) -> y."""
+    honest = KERNELS[name]
+
+    def changed(*args: Any, **kwargs: Any) -> tuple[Array, Any]:
+        y, saved = honest.forward(*args, **kwargs)
+        return change(y, *args, *kwargs.values()), saved
+
+    return _kernel(name, honest._replace(forward=changed))
+
+
+def backward(name: str, change: Callable[[Array], Any], position: int = 0) -> Plant:
+    """Plant a change of one gradient that the NumPy kernel's backward returns."""
+    return _kernel(name, faults.distorted_gradient(KERNELS[name], position, change))
+
+
+def step(name: str, wrong: Callable[..., tuple[Array, Arrays]]) -> Plant:
+    """Plant another step of a NumPy optimizer."""
+    return lambda monkeypatch: monkeypatch.setitem(OPTIMIZERS, name, wrong)
+
+
+def _kernel(name: str, kernel: Kernel) -> Plant:
+    return lambda monkeypatch: monkeypatch.setitem(KERNELS, name, kernel)
+
+
+def _spoil_in_place(y: Array, x: Array) -> Array:
+    x += 1
+    return y
+
+
+def _noise(y: Array, *_: Any) -> Array:
+    return y * (1 + 1e-6 * np.random.default_rng().random(y.shape)).astype(y.dtype)
+
+
+def _memory_order(y: Array, x: Array) -> Array:
+    """Return the elements as they lie in memory, which only a contiguous x has in order."""
+    return np.tanh(x.ravel(order="K")).reshape(x.shape)
+
+
+def _stale_step(weight: Array, grad: Array, state: Arrays, step: int, **settings: Any) -> Any:
+    new, arrays = kernels.adamw.step(weight, grad, state, step, **settings)
+    return new, {**arrays, "exp_avg": state["exp_avg"]}
+
+
+def _step_in_place(weight: Array, grad: Array, state: Arrays, step: int, **settings: Any) -> Any:
+    new, arrays = kernels.adamw.step(weight, grad, state, step, **settings)
+    weight[...] = new
+    return weight, arrays
+
+
+def _deaf_to_maximize(weight: Array, grad: Array, state: Arrays, step: int, **more: Any) -> Any:
+    return kernels.adamw.step(weight, grad, state, step, **{**more, "maximize": False})
+
+
+def _mask_after_the_product(
+    query: Array, key: Array, value: Array, mask: Any = None, **settings: Any
+) -> tuple[Array, Any]:
+    """The masked are multiplied by a weight of 0, which a NaN survives."""
+    y, saved = KERNEL_OF_ATTENTION.forward(query, key, value, mask, **settings)
+    hidden = 0 if mask is None else 0 * (value[..., :1, :] + key.sum())
+    return y + hidden, saved
+
+
+def _with_everything_visible(
+    query: Array, key: Array, value: Array, mask: Any = None, **settings: Any
+) -> tuple[Array, Any]:
+    return KERNEL_OF_ATTENTION.forward(query, key, value, None, **{**settings, "causal": False})
+
+
+def _aligned_bottom_right(
+    query: Array, key: Array, value: Array, mask: Any = None, causal: bool = False, **more: Any
+) -> tuple[Array, Any]:
+    if causal:
+        queries, keys = query.shape[-2], key.shape[-2]
+        mask = np.tril(np.ones((queries, keys), bool), keys - queries)
+    return KERNEL_OF_ATTENTION.forward(query, key, value, mask, **more)
+
+
+KERNEL_OF_ATTENTION = KERNELS["attention"]
+
+
+def _attention(wrong: Callable[..., tuple[Array, Any]]) -> Plant:
+    return _kernel("attention", KERNEL_OF_ATTENTION._replace(forward=wrong))
+
+
+def _sequential_sum(y: Array, x: Array, axis: Any = None, *_: Any) -> Array:
+    return np.add.accumulate(x, axis=0)[-1] if axis == 0 and len(x) else y
+
+
+def _wrong_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = votes._definition
+    monkeypatch.setattr(votes, "_definition", lambda *args: honest(*args) * 1.000001 + 1e-9)
+
+
+def _blind_to_nudges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(votes, "in_words", lambda *_: ["all agree"])
+
+
+def _other_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = test_numeric_gradient.oracle.directional
+    wrong = staticmethod(lambda case, v: honest(case, v) * 1.001 + 1e-3)
+    monkeypatch.setattr(test_numeric_gradient.oracle, "directional", wrong)
+
+
+INF, NAN = np.inf, np.nan
+TANH = {"spec": LAYERS["tanh"], "dtype": "float64"}
+ADAMW = {"optimizer": OPTIMIZER_SPECS["adamw"], "dtype": "float64"}
+
+VACUITY: dict[str, Vacuity] = {
+    "test_what_is_not_finite_is_where_the_definition_has_it": Vacuity(
+        forward("tanh", lambda y, x: np.nan_to_num(y)), TANH
+    ),
+    "test_outputs_are_within_their_bound": Vacuity(forward("tanh", lambda y, x: -y), TANH),
+    "test_outputs_of_large_arrays_are_within_their_bound": Vacuity(
+        forward("tanh", lambda y, x: np.where(np.arange(y.size).reshape(y.shape) == 40, 0, y)), TANH
+    ),
+    "test_gradients_are_within_their_bound": Vacuity(backward("tanh", lambda g: -g), TANH),
+    "test_gradients_of_large_arrays_are_within_their_bound": Vacuity(
+        backward("tanh", lambda g: g * 1.000001), TANH
+    ),
+    "test_layouts_do_not_matter": Vacuity(forward("tanh", _memory_order), TANH),
+    "test_empty_arrays_give_empty_gradients": Vacuity(
+        backward("tanh", lambda g: g.reshape(-1)[:1] if g.size == 0 else g),
+        TANH | {"spec": LAYERS["tanh"]},
+    ),
+    "test_backward_is_the_adjoint_of_the_derivative": Vacuity(
+        backward("tanh", lambda g: g * 1.0001), {"spec": LAYERS["tanh"]}
+    ),
+    "test_the_complex_step_is_the_derivative": Vacuity(
+        _other_derivative, {"layer": LAYERS["tanh"]}
+    ),
+    "test_both_backends_follow_the_recurrence": Vacuity(step("adamw", _stale_step), ADAMW),
+    "test_a_state_goes_on_with_the_other_backend": Vacuity(step("adamw", _stale_step), ADAMW),
+    "test_arguments_stay_and_results_are_new": Vacuity(step("adamw", _step_in_place), ADAMW),
+    "test_maximize_is_minimize_of_the_negative": Vacuity(step("adamw", _deaf_to_maximize), ADAMW),
+    "test_the_oracles_agree": Vacuity(_wrong_oracle, TANH),
+    "test_every_layer_is_in_the_textbook": Vacuity(
+        lambda monkeypatch: monkeypatch.delitem(test_oracles.TEXTBOOK, "tanh")
+    ),
+    "test_a_wrong_definition_is_out_voted": Vacuity(_blind_to_nudges, {"dtype": "float32"}),
+    "test_elementwise_layers_at_special_values": Vacuity(
+        forward("gelu", lambda y, x, *_: np.where(np.isposinf(x), NAN, y)),
+        {"name": "gelu", "settings": {"approximate": "none"}, "x": INF, "y": INF, "grad": 1},
+    ),
+    "test_bce_with_logits_at_special_values": Vacuity(
+        forward("bce_with_logits", lambda y, *_: y + 0 * np.asarray(_[0])),
+        {"x": INF, "target": 1, "loss": 0, "grad": 0},
+    ),
+    "test_the_mean_of_no_losses_is_0": Vacuity(
+        forward("bce_with_logits", lambda y, x, *_: y if x.size else np.asarray(NAN))
+    ),
+    "test_a_logit_of_minus_infinity_is_absent": Vacuity(
+        forward("softmax", lambda y, x: np.maximum(y, 1e-30)), {"name": "softmax"}
+    ),
+    "test_a_constant_row_is_normalised_to_exactly_bias": Vacuity(
+        forward("layer_norm", lambda y, x, *_: y + x.dtype.type(1e-7))
+    ),
+    "test_what_is_masked_is_absent": Vacuity(
+        _attention(_mask_after_the_product), {"junk": NAN, "dtype": "float64"}
+    ),
+    "test_a_nan_in_the_future_does_not_reach_the_past": Vacuity(
+        _attention(_with_everything_visible)
+    ),
+    "test_a_query_with_nothing_to_attend_to_gives_0": Vacuity(_attention(_with_everything_visible)),
+    "test_causal_is_aligned_top_left": Vacuity(_attention(_aligned_bottom_right)),
+    "test_what_is_dropped_is_gone": Vacuity(
+        forward("dropout", lambda y, x, *_: y + 0 * x), {"junk": NAN}
+    ),
+    "test_the_multiplier_of_dropout_is_rounded_once": Vacuity(
+        forward("dropout", lambda y, x, keep, p: x / x.dtype.type(1 - p)), {"p": 0.3}
+    ),
+    "test_a_million_equal_terms_add_up": Vacuity(forward("sum", _sequential_sum)),
+    "test_the_kernels_never_overflow_on_the_way": Vacuity(
+        _kernel("sigmoid", KERNELS["sigmoid"]._replace(forward=faults.naive_sigmoid)),
+        {"layer": LAYERS["sigmoid"], "dtype": "float32"},
+    ),
+    "test_shapes_and_dtypes_follow_the_inputs": Vacuity(
+        forward("tanh", lambda y, x: y.astype(np.float64)), TANH | {"dtype": "float32"}
+    ),
+    "test_no_input_is_changed": Vacuity(forward("tanh", _spoil_in_place), TANH),
+    "test_outputs_share_no_memory": Vacuity(
+        # The kernels may return views of what they were given; the backend must not.
+        lambda monkeypatch: monkeypatch.setattr(
+            NumpyBackend, "forward", lambda self, *args: run_forward(*args)[0]
+        ),
+        {"spec": OPERATIONS["reshape"], "dtype": "float64"},
+    ),
+    "test_the_same_call_gives_the_same_bits": Vacuity(forward("tanh", _noise), TANH),
+    "test_a_gradient_is_linear_in_powers_of_two": Vacuity(
+        backward("tanh", lambda g: np.where(np.abs(g) > 2, g * 1.5, g)), TANH
+    ),
+}
+
+
+@pytest.fixture
+def without_shrinking() -> Any:
+    """Let Hypothesis stop at the first failure: that there is one is all that matters here."""
+    chosen = options.options()
+    hypothesis.settings.register_profile(
+        "vacuity",
+        deadline=None,
+        max_examples=EXAMPLES,
+        phases=[hypothesis.Phase.generate],
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("vacuity")
+    yield
+    hypothesis.settings.load_profile("twingrad")
+    options.use(chosen)
+    RECORD.drain()  # the errors of a planted fault are no backend's
+
+
+@pytest.mark.parametrize("law", VACUITY)
+@pytest.mark.usefixtures("without_shrinking")
+def test_the_law_fails_for_its_fault(law: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = VACUITY[law]
+    case.plant(monkeypatch)
+    with pytest.raises((AssertionError, FloatingPointError, ValueError)):
+        laws()[law](**case.arguments)
+
+
+def laws() -> dict[str, Callable[..., None]]:
+    """Return every law of the modules, by name."""
+    return {name: law for module in MODULES for name, law in _laws_of(module)}
+
+
+def _laws_of(module: ModuleType) -> list[tuple[str, Callable[..., None]]]:
+    return [
+        (name, law)
+        for name, law in inspect.getmembers(module, inspect.isfunction)
+        if name.startswith("test_")
+    ]
+
+
+def test_every_law_has_a_fault() -> None:
+    assert VACUITY.keys() == laws().keys()
+
+
+def test_laws_of_errors_see_a_layer_that_checks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the checks of shapes and dtypes gone on one side, every law of refusals fails."""
+    monkeypatch.setattr(
+        "twingrad.backends.numpy_backend.tensor.check_signature", lambda *_, **__: None
+    )
+    for name in ("shape_is", "dtypes_are"):
+        law = getattr(
+            test_error_parity, f"test_{'a_wrong' if 'shape' in name else 'mixed'}_{name}_refused"
+        )
+        with pytest.raises((AssertionError, ValueError, pytest.fail.Exception, KeyError)):
+            law(LAYERS["linear"])
