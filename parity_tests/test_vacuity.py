@@ -95,9 +95,9 @@ def _noise(y: Array, *_: Any) -> Array:
     return y * (1 + 1e-6 * np.random.default_rng().random(y.shape)).astype(y.dtype)
 
 
-def _memory_order(y: Array, x: Array) -> Array:
-    """Return the elements as they lie in memory, which only a contiguous x has in order."""
-    return np.tanh(x.ravel(order="K")).reshape(x.shape)
+def _contiguous_alone(y: Array, x: Array) -> Array:
+    """Read memory from its start on, as if there were no strides."""
+    return y if x.flags.c_contiguous else y[..., ::-1]
 
 
 def _stale_step(weight: Array, grad: Array, state: Arrays, step: int, **settings: Any) -> Any:
@@ -181,7 +181,7 @@ VACUITY: dict[str, Vacuity] = {
     "test_gradients_of_large_arrays_are_within_their_bound": Vacuity(
         backward("tanh", lambda g: g * 1.000001), TANH
     ),
-    "test_layouts_do_not_matter": Vacuity(forward("tanh", _memory_order), TANH),
+    "test_layouts_do_not_matter": Vacuity(forward("tanh", _contiguous_alone), TANH),
     "test_empty_arrays_give_empty_gradients": Vacuity(
         backward("tanh", lambda g: g.reshape(-1)[:1] if g.size == 0 else g),
         TANH | {"spec": LAYERS["tanh"]},
