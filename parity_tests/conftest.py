@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Generator
@@ -38,7 +37,7 @@ FOR_ANY_BACKEND = (
     "test_exact",
     "test_optimizer_trajectory",
 )
-EXAMPLES_KEPT = Path(".hypothesis") / "twingrad"  # what failed before is tried first
+EXAMPLES_KEPT = Path(".hypothesis") / "twingrad"  # what failed before
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,37 +77,23 @@ def pytest_configure(config: pytest.Config) -> None:
     options.use(chosen)
     if "PYTEST_XDIST_WORKER" in os.environ and "torch" in chosen.backends:
         torch.set_num_threads(1)  # a core for each worker, or their threads wait for each other
-    _load_profile(None)
-
-
-def _load_profile(item: pytest.Item | None) -> None:
-    """Set how Hypothesis draws; what fails is remembered for each law, layer and dtype by itself.
-
-    A run in CI, and one with a seed, remembers nothing: the first explores anew each time, the
-    second promises the same cases. (Hypothesis's own profile for CI draws the same ones for ever.)
-    """
-    chosen = options.options()
-    database = None
-    if item is not None and chosen.profile != "ci" and chosen.seed is None:
-        key = hashlib.sha256(item.nodeid.encode()).hexdigest()[:16]
-        database = DirectoryBasedExampleDatabase(EXAMPLES_KEPT / key)
+    # A run in CI, and one with a seed, remembers nothing: the first explores anew each time, the
+    # second promises the same cases. (Hypothesis's own profile for CI draws the same for ever.) The
+    # others try first what failed before, kept for each law, layer and dtype by itself.
+    remembers = chosen.profile != "ci" and chosen.seed is None
     hypothesis.settings.register_profile(
         "twingrad",
         deadline=None,  # the first torch call in a process can take longer than any
         max_examples=chosen.examples,
         derandomize=False,
         print_blob=False,
-        database=database,
+        database=DirectoryBasedExampleDatabase(EXAMPLES_KEPT) if remembers else None,
         suppress_health_check=[
             hypothesis.HealthCheck.too_slow,
             hypothesis.HealthCheck.data_too_large,
         ],
     )
     hypothesis.settings.load_profile("twingrad")
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    _load_profile(item)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
