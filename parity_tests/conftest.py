@@ -24,6 +24,7 @@ from twingrad.parity_tests.record import RECORD
 from twingrad.parity_tests.strategies import Case
 
 OURS = ("numpy", "torch")
+FAILED: set[str | None] = set()  # the layers that have broken a law in this process
 # The laws that ask nothing of a backend but layers and optimizers: those for other people's.
 FOR_ANY_BACKEND = (
     "test_forward",
@@ -96,6 +97,20 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("twingrad")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Shrink one counterexample for each layer, not one for each law that the layer breaks.
+
+    Shrinking takes up to minutes, and a layer that is wrong breaks many laws.
+    """
+    law = getattr(item, "obj", None)
+    if hypothesis.is_hypothesis_test(law):
+        own = law._hypothesis_internal_use_settings
+        phases = set(hypothesis.Phase)
+        if _subject(item) in FAILED:
+            phases -= {hypothesis.Phase.shrink, hypothesis.Phase.explain}
+        law._hypothesis_internal_use_settings = hypothesis.settings(own, phases=tuple(phases))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = options.options()
     takes_dtype = "dtype" in metafunc.fixturenames
@@ -159,6 +174,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "call":
         rows = RECORD.drain()
+        if report.failed:
+            FAILED.add(_subject(item))
         error = call.excinfo.value if call.excinfo else None
         found = [_finding(one) for one in disagreements(error)]
         for entry in found:
@@ -167,8 +184,8 @@ def pytest_runtest_makereport(
         entry = {
             "law": item.originalname if isinstance(item, pytest.Function) else item.name,
             "file": item.path.stem,
-            "layer": getattr(_spec_of(item), "name", None),
-            "dtype": item.callspec.params.get("dtype") if hasattr(item, "callspec") else None,
+            "layer": _subject(item),
+            "dtype": _dtype_of(item),
             "rows": rows,
             "findings": found,
         }
@@ -190,7 +207,17 @@ def _finding(disagreement: Disagreement) -> dict[str, Any]:
 
 def _spec_of(item: pytest.Item) -> Any:
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    return params.get("spec") or params.get("layer") or params.get("optimizer")
+    found = (params.get(name) for name in ("spec", "layer", "optimizer", "subject"))
+    return next((spec for spec in found if spec is not None), None)
+
+
+def _subject(item: pytest.Item) -> str | None:
+    return getattr(_spec_of(item), "name", None)
+
+
+def _dtype_of(item: pytest.Item) -> str | None:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return params.get("dtype") or params.get("in_dtype")
 
 
 def disagreements(error: BaseException | None) -> list[Disagreement]:

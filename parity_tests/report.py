@@ -148,9 +148,7 @@ def _findings(laws: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             where = {name: law.get(name) for name in ("node", "law", "layer", "dtype")}
             for finding in law.get("findings", ()):
                 text = finding["text"]
-                found.setdefault(
-                    text.splitlines()[0], where | dict(finding) | {"text": _cut(text)}
-                )
+                found.setdefault(text.splitlines()[0], where | dict(finding) | {"text": _cut(text)})
     return list(found.values())
 
 

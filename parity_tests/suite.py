@@ -77,8 +77,8 @@ class Collector:
         self.laws: list[dict[str, Any]] = []  # one for each test that ran
         self.measured: list[dict[str, Any]] = []  # the record's rows, each with its law
         self.passed = self.failed = 0
-        self.findings: dict[str, str] = {}
-        self.other: list[tuple[str, str]] = []
+        self.findings: dict[tuple[str, ...], str] = {}  # the plainest of each layer, dtype, tensor
+        self.other: list[tuple[str, str, str | None]] = []  # test, what it said, layer
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         self.progress.update(self.task, total=len(items))
@@ -95,7 +95,7 @@ class Collector:
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
             self.failed += 1
-            self.other.append((report.nodeid, str(report.longrepr)))
+            self.other.append((report.nodeid, str(report.longrepr), None))
 
     def _add(self, report: Any) -> None:
         entry: dict[str, Any] = next(
@@ -129,9 +129,11 @@ class Collector:
                 row.wrong.update(finding["wrong"])
                 row.worse.update(finding["worse"])
         for finding in found:
-            self.findings.setdefault(finding["text"].splitlines()[0], finding["text"])
+            key = (str(layer), str(entry.get("dtype")), finding["tensor"])
+            plainest = self.findings.get(key, finding["text"])
+            self.findings[key] = min(plainest, finding["text"], key=len)
         if not found:
-            self.other.append((report.nodeid, str(report.longrepr)))
+            self.other.append((report.nodeid, str(report.longrepr), layer))
 
 
 def run(
@@ -185,17 +187,25 @@ def table(collector: Collector) -> Table:
         cells = [layer, f"{row.count}"]
         for name in names:
             cells += [_ulp(row.ulp.get((name, False))), _ulp(row.ulp.get((name, True)))]
-            cells.append(f"{100 * row.share.get(name, 0.0):.0f} %")
+            share = 100 * row.share.get(name, 0.0)
+            cells.append(f"{share:.0f} %" if share < 1000 else "> 999 %")
         result.add_row(*cells, _verdict(row))
     return result
 
 
 def print_findings(console: Console, collector: Collector) -> None:
-    """Print every disagreement, and what else went wrong."""
+    """Print one disagreement for each tensor, and what else went wrong.
+
+    Of a layer that disagrees, the other laws that it breaks are only named.
+    """
     for text in collector.findings.values():
         console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         console.print()
-    for nodeid, text in collector.other:
+    disagreeing = {layer for layer, _, _ in collector.findings}
+    for nodeid, text, layer in collector.other:
+        if layer in disagreeing:
+            console.print(f"{nodeid} fails, too", markup=False, highlight=False, soft_wrap=True)
+            continue
         console.print(f"{nodeid} failed:", style="red", markup=False, highlight=False)
         lines = text.splitlines()
         console.print("\n".join(lines[-25:]), markup=False, highlight=False, soft_wrap=True)

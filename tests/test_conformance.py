@@ -78,7 +78,7 @@ def bring(monkeypatch: pytest.MonkeyPatch) -> Bring:
 
     def load(**methods: Any) -> None:
         inner = SimpleNamespace(**({"forward": forward, "vjp": vjp} | methods))
-        monkeypatch.setitem(registry._loaded, "mine", ForeignBackend("mine", inner))  # type: ignore[arg-type]
+        monkeypatch.setitem(registry._loaded, "mine", ForeignBackend("mine", inner))
 
     return load
 

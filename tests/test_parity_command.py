@@ -14,7 +14,7 @@ from rich.console import Console
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.parity_tests import options
-from twingrad.parity_tests.command import Collector, print_findings, run, table
+from twingrad.parity_tests.suite import Collector, print_findings, run, table
 from twingrad.parity_tests.faults import distorted_gradient
 
 

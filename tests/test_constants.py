@@ -1,0 +1,98 @@
+"""The frozen constants: complete, never raised by a command, and a ratchet on each backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from twingrad.backends.numpy_backend.kernels import KERNELS
+from twingrad.core.layers import LAYERS
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.parity_tests import constants
+from twingrad.parity_tests.bounds import bounds, derived
+from twingrad.parity_tests.checks import Disagreement, check_gradient
+from twingrad.parity_tests.strategies import Case
+
+DTYPES = ("float32", "float64")
+
+
+def rows(ratio: float, backend: str = "numpy") -> list[dict[str, Any]]:
+    """Return what a calibration would have measured of one tensor."""
+    entry = {"layer": "tanh", "what": "y", "dtype": "float32", "backend": backend}
+    return [entry | {"ratio": ratio}]
+
+
+def test_every_tensor_of_every_layer_has_its_constant() -> None:
+    frozen = constants.frozen()["rows"]
+    for name, spec in (LAYERS | OPERATIONS).items():
+        for what in ("y", *(f"grad_{key}" for key in spec.differentiable)):
+            for dtype in DTYPES:
+                row = frozen[name][what][dtype]
+                assert 0 < row["c"] <= 1
+                assert row["observed"].keys() == {"numpy", "torch"}
+                assert max(row["observed"].values()) <= row["c"]
+    for name in OPTIMIZERS:
+        assert frozen[name]["weight"].keys() == set(DTYPES)
+
+
+def test_a_bound_is_its_constants_share_of_what_rounding_explains() -> None:
+    case = Case(LAYERS["tanh"], {"x": np.linspace(-2, 2, 5)}, {}, np.ones(5))
+    c = constants.constant("tanh", "grad_x", "float64")
+    np.testing.assert_allclose(bounds(case)["grad_x"], c * derived(case)["grad_x"], rtol=1e-15)
+
+
+def test_a_calibration_lowers_and_adds_but_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {"tanh": {"y": {"float32": {"c": 0.4, "observed": {"numpy": 0.1}}}}}
+    monkeypatch.setattr(constants, "frozen", lambda: {"rows": before})
+    lower, raised = constants.calibrated(rows(0.05))
+    assert lower["tanh"]["y"]["float32"] == {"c": 0.2, "observed": {"numpy": 0.05}}
+    assert not raised
+    same, raised = constants.calibrated(rows(0.2))
+    assert same["tanh"]["y"]["float32"] == {"c": 0.4, "observed": {"numpy": 0.1}}
+    assert len(raised) == 2
+    new, _ = constants.calibrated(rows(0.03, backend="torch"))
+    assert new["tanh"]["y"]["float32"]["observed"] == {"numpy": 0.1, "torch": 0.03}
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "constants.json"
+    constants.write(constants.frozen()["rows"], {"examples": 3}, file)
+    expected = constants.frozen()["rows"]
+    monkeypatch.setattr(constants, "FILE", file)
+    constants.frozen.cache_clear()
+    try:
+        assert constants.frozen()["rows"] == expected
+        assert constants.frozen()["measured"] == {"examples": 3}
+    finally:
+        monkeypatch.undo()
+        constants.frozen.cache_clear()
+
+
+def test_a_kernel_that_gets_worse_is_caught_inside_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error that no bound forbids, but that is more than 1.5 times the recorded one."""
+    honest = KERNELS["tanh"]
+    c, recorded = (
+        constants.constant("tanh", "grad_x", "float64"),
+        constants.recorded("tanh", "grad_x", "float64", "numpy"),
+    )
+    assert recorded is not None
+    assert constants.RATCHET * recorded < c
+    x = np.full(3, 0.5)
+    case = Case(LAYERS["tanh"], {"x": x}, {}, np.ones(3))
+    error = derived(case)["grad_x"] * (constants.RATCHET * recorded + c) / 2
+
+    def backward(grad_y: Any, saved: Any) -> tuple[Any, ...]:
+        return (honest.backward(grad_y, saved)[0] + error,)
+
+    check_gradient(case)
+    monkeypatch.setitem(KERNELS, "tanh", honest._replace(backward=backward))
+    with pytest.raises(Disagreement, match="less accurate than recorded on numpy") as caught:
+        check_gradient(case)
+    assert caught.value.finding.wrong == []
+    assert caught.value.finding.worse == ["numpy"]
