@@ -212,19 +212,33 @@ def integers(spec: LayerSpec, dtype: str) -> st.SearchStrategy[Case]:
     return large_cases(spec, dtype).map(as_integers)
 
 
+def _most_condition(dtype: str | np.dtype[Any]) -> float:
+    """Return how large max|x| / deviation of a row may be, for its bound to say something.
+
+    The bound is one of first order: up to 31 roundings, times the condition, must stay below 1.
+    """
+    return 1 / (32 * float(np.finfo(dtype).eps / 2))
+
+
 @st.composite
 def rows(draw: st.DrawFn, spec: LayerSpec, dtype: str, eps: float | None = None) -> Case:
     """Draw rows to normalise: means up to 1e6, deviations from 1e-6 to 1e6.
 
-    With a given eps the mean is at most as large as the deviation, so that no row is constant.
+    With a given eps the mean is at most as large as the deviation. Without one it may be so many
+    times larger as leave xhat a digit.
     """
     count, features = draw(st.integers(1, 5)), draw(st.sampled_from([2, 3, 7, 33, 128]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
     deviation = 10.0 ** draw(st.integers(-6, 6), label="log10 of the deviation")
     means = [0.0, deviation] if eps is not None else [0.0, 1.0, 30.0, 1e3, 1e6]
-    mean = draw(st.sampled_from(means), label="mean") * rng.choice([-1, 1], (count, 1))
+    # Two numbers stand a deviation away on either side, so the row's own is an eighth of it at
+    # least: sqrt(2 / features).
+    largest = deviation / 16 * _most_condition(dtype)
+    mean = min(draw(st.sampled_from(means), label="mean"), largest)
     settings = {"eps": draw(st.sampled_from([1e-12, 1e-5, 0.5])) if eps is None else eps}
-    inputs = {"x": rng.standard_normal((count, features)) * deviation + mean}
+    x = rng.standard_normal((count, features))
+    x[:, :2] = rng.permuted(np.tile([-1, 1], (count, 1)), axis=1)
+    inputs = {"x": x * deviation + mean * rng.choice([-1, 1], (count, 1))}
     for name in ("weight", "bias"):
         if draw(st.booleans(), label=f"{name} given"):
             inputs[name] = rng.standard_normal(features)
@@ -702,7 +716,11 @@ def layer_norm_shift(case: Case, backend: str) -> None:
     # A grid of 1/8 up to 64 beside a shift of 2^20 fills the 24 bits of a float32.
     x = _on_a_grid(case.inputs["x"], spacing=2.0**-3)
     found = balls(_with(case, x=x), backend)
-    for shift in (-5, 2**10, 2**17, 2**20 - 2**7):
+    deviations = x.std(axis=-1, dtype=np.float64)
+    # A constant row has nothing to lose.
+    farthest = np.min(deviations, initial=np.inf, where=deviations > 0) * _most_condition(x.dtype)
+    shifts = [-5, 2**8, 2**14, 2**17, 2**20 - 2**7]
+    for shift in (shift for shift in shifts if abs(shift) + 64 <= farthest):
         moved = balls(_with(case, x=x + _cast(shift, x.dtype)), backend)
         for what in found:
             agree(backend, f"{what} of rows shifted by {shift}", moved[what], found[what])

@@ -31,11 +31,12 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE / "report.html"
 PLACE = "__REPORT__"  # where the template takes the data
 LONGEST = 6000  # characters of one case's inputs, or of one message
-NAMES = (*LAYERS, *OPERATIONS, *OPTIMIZERS)
+SPECS = LAYERS | OPERATIONS
+NAMES = (*SPECS, *OPTIMIZERS)
 
 # Results of longer runs: where they are looked for in turn, the key that holds them, how to get one
 MINE, SHIPPED = FAILURES.parent, HERE / "results"
-OTHERS = {
+OTHERS: dict[str, tuple[tuple[Path, ...], str, str]] = {
     "exhaustive": (
         (MINE / "exhaustive" / "exhaustive.json", SHIPPED / "exhaustive.json"),
         "rows",
@@ -88,7 +89,10 @@ def document(folder: Path, collector: Collector, seconds: float) -> dict[str, An
         "laws": sorted((_law(law) for law in collector.laws), key=lambda law: str(law["node"])),
         "rows": sorted((_row(row) for row in collector.measured), key=_place),
         "findings": _findings(collector.laws),
-        "other": [{"node": node, "text": _cut(text)} for node, text in collector.other],
+        "other": [
+            {"node": node, "text": _cut(text, from_the_end=True), "layer": layer}
+            for node, text, layer in collector.other
+        ],
         "bins": _bins(),
         **{name: content for name, (content, _) in found.items()},
         "sources": {name: source for name, (_, source) in found.items()},
@@ -110,6 +114,7 @@ def _law(law: Mapping[str, Any]) -> dict[str, Any]:
     named = re.match(r"(\w+)[- \]]", parameters)
     layer = law.get("layer") or (named[1] if named and named[1] in NAMES else None)
     parts = re.split(r"[-\]]", parameters)
+    findings = law.get("findings", ()) if law["outcome"] == "failed" else ()
     dtype = law.get("dtype") or next((name for name in DTYPES if name in parts), None)
     return {
         "node": law["node"],
@@ -120,6 +125,8 @@ def _law(law: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": law["outcome"],
         "seconds": law["seconds"],
         "message": _cut(law["message"], from_the_end=True),
+        "wrong": sorted({name for found in findings for name in found["wrong"]}),
+        "worse": sorted({name for found in findings for name in found["worse"]}),
     }
 
 
@@ -135,21 +142,24 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
     layer, what = row["layer"], row["what"]
-    # A conformance run may bring a layer of its own; those come last.
+    # What no table names, a layer of someone else's, comes last.
     at = NAMES.index(layer) if layer in NAMES else len(NAMES)
-    return (at, layer, what.startswith("grad_"), what, row["dtype"], row["backend"], row["law"])
+    tensors = [f"grad_{name}" for name in SPECS[layer].inputs] if layer in SPECS else []
+    tensor = tensors.index(what) if what in tensors else -1
+    return (at, layer, tensor, what, row["dtype"], row["backend"], row["law"])
 
 
 def _findings(laws: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the disagreements of the laws that fail, each once."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the plainest disagreement of each layer, dtype and tensor."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for law in laws:
         if law["outcome"] == "failed":
             where = {name: law.get(name) for name in ("node", "law", "layer", "dtype")}
             for finding in law.get("findings", ()):
-                text = finding["text"]
-                found.setdefault(text.splitlines()[0], where | dict(finding) | {"text": _cut(text)})
-    return list(found.values())
+                key = (law.get("layer"), law.get("dtype"), finding["tensor"])
+                one = where | dict(finding)
+                found[key] = min(found.get(key, one), one, key=lambda it: len(it["text"]))
+    return [one | {"text": _cut(one["text"])} for one in found.values()]
 
 
 def _bins() -> dict[str, Any]:

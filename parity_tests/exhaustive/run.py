@@ -113,10 +113,62 @@ def table(result: dict[str, Any]) -> Table:
             row["backend"],
             _short(row["max_ulp"]),
             f"{row['max_ulp_at']['x']:.9g}",
-            f"{100 * above / row['count']:.2g} %" if above else "-",
+            _percent(above, row["count"]),
             *faults,
         )
     return made
+
+
+PAGE = """\
+# Every {dtype}
+
+All {count:,} bit patterns of {dtype} through each function of one variable, forward and gradient
+(for an upstream gradient of 1), on both backends. The truth is computed in float64; the value at
+each witness is mpmath's.
+
+Made by `twingrad parity --exhaustive`, twingrad {twingrad}, NumPy {numpy} ({features}), torch
+{torch} ({kernels}), {cpu}.
+
+- **max ulp**: largest error where the truth is a normal number, and the x it is at.
+- **> 1 ulp**: share of all inputs whose error is above that.
+- **below normal**: largest error where the truth is subnormal, in units of the smallest number
+  (2^-149): a result flushed to 0 shows as millions.
+- **class**: NaN or infinity where the truth is not, or the other way round. **range**: values
+  outside the function's own. **order**: neighbours that go down where the function only goes up,
+  or the other way round.
+
+| function | of | backend | max ulp | at x | truth there | > 1 ulp | below normal | class | range | order |
+|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|
+{rows}
+"""  # noqa: E501
+
+
+def page(result: dict[str, Any]) -> str:
+    """Return a result as a page of the documentation."""
+    rows = []
+    for row in result["rows"]:
+        above = row["above"][LIMITS.index(1.0)]
+        cells = [row["function"], row["direction"], row["backend"], _short(row["max_ulp"])]
+        cells += [f"{row['max_ulp_at']['x']:.9g}", f"{float(row['truth_at_max']):.9g}"]
+        cells += [_percent(above, row["count"]), _short(row["max_below_normal"])]
+        cells += [f"{row[name]:,}" for name in ("wrong_class", "out_of_range", "turns")]
+        rows.append("| " + " | ".join(cells) + " |")
+    facts = result["environment"]
+    return PAGE.format(
+        dtype=result["dtype"],
+        count=number_of_floats(result["dtype"]),
+        twingrad=result["twingrad"],
+        numpy=facts["versions"]["numpy"],
+        features=(facts["cpu"]["features"] or ["baseline"])[-1],
+        torch=facts["versions"]["torch"],
+        kernels=facts["torch"]["kernels"],
+        cpu=facts["cpu"]["model"],
+        rows="\n".join(rows),
+    )
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.2g} %" if count else "-"
 
 
 def faults(result: dict[str, Any]) -> list[str]:

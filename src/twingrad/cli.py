@@ -18,6 +18,7 @@ from twingrad.core.errors import (
 )
 from twingrad.models.mlp.command import predict, train_mlp
 from twingrad.parity_tests.command import parity
+from twingrad.parity_tests.mutants.command import mutants
 
 app = typer.Typer(
     name="twingrad",
@@ -34,6 +35,7 @@ app.add_typer(train, name="train")
 train.command("mlp")(train_mlp)
 app.command()(predict)
 app.command()(parity)
+app.command()(mutants)
 app.command()(bench)
 app.command()(layers)
 app.command()(info)
