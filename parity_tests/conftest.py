@@ -102,7 +102,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     Shrinking takes up to minutes, and a layer that is wrong breaks many laws.
     """
-    law = getattr(item, "obj", None)
+    law: Any = getattr(item, "obj", None)
     if hypothesis.is_hypothesis_test(law):
         own = law._hypothesis_internal_use_settings
         phases = set(hypothesis.Phase)

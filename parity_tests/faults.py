@@ -86,7 +86,7 @@ def layer_norm_of_one_pass(
     )[1]
 
 
-def getitem_gradient_is_the_data(grad: Array, saved: Any) -> tuple[Array, ...]:
+def getitem_gradient_is_the_data(grad: Array, saved: Any) -> tuple[Array | None, ...]:
     """The slice is handed on where its gradient should be: ones where x was read."""
     return getitem_kernel.backward(np.ones_like(grad), saved)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from twingrad.core.spec import Array
 
-# Errors are counted by their power of two: exactly 0, up to 2^-5 ulp, up to 2^-4, ..., above 2^23.
+# Errors are counted by their power of two: exactly 0, below 2^-5 ulp, below 2^-4, ..., above 2^22.
 BINS = 30
 FIRST = -5
 
@@ -59,6 +59,7 @@ class Record:
         with np.errstate(invalid="ignore", over="ignore"):
             _, exponent = np.frexp(ulp)
         places = np.where(ulp == 0, 0, np.clip(exponent - FIRST + 1, 1, BINS - 1))
+        places = np.where(np.isfinite(ulp), places, BINS - 1)
         counts = np.bincount(places, minlength=BINS)
         row.bins = [old + int(new) for old, new in zip(row.bins, counts, strict=True)]
 

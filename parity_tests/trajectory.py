@@ -53,7 +53,7 @@ class Block(tg.Module):
 def _mlp_batches(seed: int) -> list[Batch]:
     train = points(seed=seed).train
     rows = (train.x, train.target.reshape(-1, 1))
-    return list(tg.DataLoader(rows, BATCH, shuffle=True, seed=seed))
+    return [(x, target) for x, target in tg.DataLoader(rows, BATCH, shuffle=True, seed=seed)]
 
 
 def _block_batches(seed: int) -> list[Batch]:

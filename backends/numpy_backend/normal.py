@@ -27,6 +27,9 @@ FOR_FLOAT32 = (
     -1.196096815054115e-07,
 )  # fmt: skip
 
+# (Phi(x) - 1/2) sqrt(2 pi) / x as a series in x^2 (DLMF 7.6.1); its rest is below 2^-54 at |x| = 1.
+SERIES = tuple((-1) ** k / (math.factorial(k) * 2**k * (2 * k + 1)) for k in range(15))
+
 FAR = 60.0  # beyond this distance from 0 the density is 0 in float64, and any x can stand for all
 
 
@@ -42,7 +45,21 @@ def cdf_and_density(x: Array) -> tuple[Array, Array]:
         scaled *= t
         scaled += coefficient
     tail = 0.5 * density_shape * (scaled / (1 + 2 * z))
-    return np.where(clipped < 0, tail, 1 - tail), density_shape * (1 / math.sqrt(2 * math.pi))
+    cdf = np.where(clipped < 0, tail, 1 - tail)
+    if x.dtype == np.float64:
+        # Near 0 the tail's own rounding would be float64's last digits of Phi.
+        cdf = np.where(np.abs(clipped) < 1, 0.5 + _near_zero(clipped), cdf)
+    return cdf, density_shape * (1 / math.sqrt(2 * math.pi))
+
+
+def _near_zero(x: Array) -> Array:
+    """Return Phi(x) - 1/2 for |x| < 1."""
+    square = np.square(np.clip(x, -1, 1))
+    total = np.full_like(square, SERIES[-1])
+    for coefficient in reversed(SERIES[:-1]):
+        total *= square
+        total += coefficient
+    return np.asarray(x * total * (1 / math.sqrt(2 * math.pi)))
 
 
 def _exp_minus_half_square(x: Array) -> Array:

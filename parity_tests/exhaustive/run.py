@@ -198,7 +198,8 @@ def faults(result: dict[str, Any]) -> list[str]:
 
 def _row(name: str, dtype: str, key: Key, tally: Tally) -> dict[str, Any]:
     backend, what = key
-    row = {"function": name, "direction": what, "backend": backend, "count": tally.count}
+    row: dict[str, Any] = {"function": name, "direction": what, "backend": backend}
+    row["count"] = tally.count
     row |= {"max_ulp": tally.ulp, "max_ulp_at": _witness(tally.ulp_at, dtype)}
     row |= {"max_below_normal": tally.tiny, "max_below_normal_at": _witness(tally.tiny_at, dtype)}
     for fault in ("wrong_class", "out_of_range", "turns"):

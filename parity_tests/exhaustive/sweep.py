@@ -168,4 +168,5 @@ def _spacing(truth: Array, info: Any) -> Array:
     """Return the distance of two floats of a dtype next to each float64."""
     exponent = truth.view(np.int64) & EXPONENT
     lowest = (1023 + info.minexp) << 52
-    return (np.maximum(exponent, lowest) - (info.nmant << 52)).view(np.float64)
+    spacing: Array = (np.maximum(exponent, lowest) - (info.nmant << 52)).view(np.float64)
+    return spacing
