@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -109,6 +110,7 @@ NUMBERS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@cache
 def elements(dtype: str, domain: Domain) -> st.SearchStrategy[float]:
     """Draw one number: simple, spread over all magnitudes of the domain, or at its edges."""
     info = np.finfo(dtype)

@@ -89,6 +89,7 @@ def test_a_kernel_that_gets_worse_is_caught_inside_its_bound(
 
     def backward(grad_y: Any, saved: Any) -> tuple[Any, ...]:
         (grad_x,) = honest.backward(grad_y, saved)
+        assert grad_x is not None
         return (grad_x + error,)
 
     check_gradient(case)
