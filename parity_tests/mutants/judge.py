@@ -25,6 +25,7 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from twingrad.core.layers import LAYERS
@@ -43,10 +44,11 @@ LAWS: dict[str, tuple[str, ...]] = {
     "forward": ("test_forward",),
     "gradient": ("test_gradient", "test_numeric_gradient"),
     "trajectory": ("test_optimizer_trajectory",),
-    "special values": ("test_stability", "test_classes", "test_catalogue"),
+    "special values": ("test_stability", "test_classes", "test_catalogue", "test_absence"),
     "structure": ("test_structure",),
     "layouts": ("test_layouts",),
     "exact": ("test_exact",),
+    "rounding": ("test_rounding",),
     "properties": ("test_properties",),
     "fairness": ("test_fairness",),
     "every float": ("test_exhaustive",),
@@ -57,6 +59,7 @@ OF_THE_ORACLE = {"test_the_complex_step_is_the_derivative"}  # such run no kerne
 # Tried again on who survives, on so many times as many cases.
 DEEP = {"forward": 8, "gradient": 8, "trajectory": 2}
 ERROR, TIMEOUT = "exception", "timeout"
+FAILURES = (AssertionError, pytest.fail.Exception)  # of a law; the second is not an Exception
 TOO_LONG = 5.0  # seconds of processor time that a replay may take, at least
 SLOWER = 50  # times as long as the honest kernels it may take
 
@@ -157,7 +160,7 @@ class Judge:
                 else:
                     runs = [lambda: law.test(**dict(law.given))]
                 return [_traced(Replay(law, run)) for run in runs]
-        except Exception as error:
+        except (Exception, pytest.fail.Exception) as error:
             raise HonestKernelFails(f"{law.name} fails without a mutant: {error}") from error
         finally:
             RECORD.drain()
@@ -171,7 +174,7 @@ def _first_to_fail(replays: list[Replay]) -> tuple[str, str] | None:
                     replay.run()
             except TookTooLong:
                 kind = TIMEOUT
-            except AssertionError:
+            except FAILURES:
                 kind = replay.law.kind
             except Exception:
                 kind = ERROR

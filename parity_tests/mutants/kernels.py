@@ -178,7 +178,9 @@ def _stands_alone(text: str, node: ast.expr, scope: Scope) -> bool:
     return isinstance(expression, atoms) or positive
 
 
+@cache
 def _source(module: ModuleType) -> bytes:
+    """Return the text of a module, as it was when it was first asked for."""
     return Path(str(module.__file__)).read_bytes()
 
 

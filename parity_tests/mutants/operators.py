@@ -223,8 +223,11 @@ def _scaled(node: ast.AST, scope: Scope, by: str, constants_only: bool) -> Edits
         if value and (isinstance(value, float) or arithmetic or _is_branch(node, scope)):
             yield Edit(node, f"{text(node)} * {by}")
         return
-    # A zero, x.dtype.type(0), stays one.
-    if constants_only or scope.function is None or text(node).endswith("(0)"):
+    # A zero, an infinity and a NaN stay what they are.
+    written = text(node)
+    if written.endswith("(0)") or "inf" in written or "nan" in written:
+        return
+    if constants_only or scope.function is None:
         return
     operand = _is_variable(node) and scope.is_operand(node)
     if operand or _is_result(node, scope) or _is_branch(node, scope):
@@ -529,7 +532,8 @@ def argument(node: ast.AST, scope: Scope) -> Edits:
             yield Edit(node, changed(node, args=arguments))
 
 
-COMMUTES = {"maximum", "minimum", "max", "min", "where", "subtract", "isinstance"}
+# Exchanged arguments that change nothing, or that another operator exchanges.
+COMMUTES = {"maximum", "minimum", "max", "min", "swapaxes", "where", "subtract", "isinstance"}
 
 
 def unpacked(node: ast.AST, scope: Scope) -> Edits:
