@@ -195,9 +195,7 @@ getitem_kernel = Kernel(*operations.OPERATIONS["getitem"])
 
 # name: layer, the pass that is replaced, and what replaces it
 WELL_KNOWN: dict[str, tuple[str, str, Callable[..., Any]]] = {
-    "overflow in sigmoid": ("sigmoid", "forward", naive_sigmoid),
     "overflow in tanh": ("tanh", "forward", naive_tanh),
-    "tanh' from y": ("tanh", "backward", tanh_gradient_from_y),
     "one-pass variance": ("layer_norm", "forward", layer_norm_of_one_pass),
     "data for gradient": ("getitem", "backward", getitem_gradient_is_the_data),
     "duplicates dropped": ("getitem", "backward", getitem_drops_duplicates),

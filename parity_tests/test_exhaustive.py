@@ -13,6 +13,7 @@ import pytest
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.core.spec import Array
+from twingrad.parity_tests import faults
 from twingrad.parity_tests.exhaustive import run as sweeps
 from twingrad.parity_tests.exhaustive.functions import FUNCTIONS
 from twingrad.parity_tests.exhaustive.sweep import BLOCK, Tally, floats, number_of_floats, sweep
@@ -105,6 +106,14 @@ def test_a_sweep_sees_a_fault(fault: Any, sees: str, monkeypatch: pytest.MonkeyP
     start = ALL // 2 + BLOCK // 8  # positive numbers, of every kind
     tally = sweep(FUNCTIONS["tanh"], "float16", start, ALL, ("numpy",))["numpy", "y"]
     assert getattr(tally, sees) > (1 if sees == "ulp" else 0)
+
+
+def test_a_sweep_sees_what_a_bound_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 - y^2 is within rounding of 1, and has no digit right where tanh' is small."""
+    wrong = KERNELS["tanh"]._replace(backward=faults.tanh_gradient_from_y)
+    monkeypatch.setitem(KERNELS, "tanh", wrong)
+    tally = sweep(FUNCTIONS["tanh"], "float16", 0, ALL, ("numpy",))["numpy", "grad_x"]
+    assert max(tally.ulp, tally.tiny) > CORRECTLY_ROUNDED
 
 
 def test_a_sweep_goes_on_where_it_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,9 @@ def test_the_honest_kernels_are_not_killed(kernel: str) -> None:
     for mutant in mutants(kernel)[:1]:
         source = Path(str(import_module(mutant.module).__file__)).read_bytes()
         honest = replace(mutant, text=source[mutant.start : mutant.end].decode(), mutated="")
-        assert not Judge(2, seed()).judge(honest).killed
+        judge_of_two = Judge(2, seed())
+        assert not judge_of_two.judge(honest).killed
+        assert not judge_of_two.broken
 
 
 def test_a_mutant_that_never_ends_is_stopped(

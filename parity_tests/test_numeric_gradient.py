@@ -47,7 +47,7 @@ def test_backward_is_the_adjoint_of_the_derivative(spec: LayerSpec, data: st.Dat
 @given(data=st.data())
 def test_the_complex_step_is_the_derivative(layer: LayerSpec, data: st.DataObject) -> None:
     """The oracle itself: a complex step of a definition agrees with a central difference of it."""
-    case = data.draw(large_cases(layer, "float64"))
+    case = data.draw(large_cases(layer, "float64", is_smooth=True))
     names = [name for name in layer.differentiable if name in case.inputs]
     rng = np.random.default_rng(7)
     direction = {name: rng.standard_normal(case.inputs[name].shape) for name in names}
@@ -64,9 +64,8 @@ def test_the_complex_step_is_the_derivative(layer: LayerSpec, data: st.DataObjec
 
     if layer.name == "relu" or any(x.dtype == bool for x in case.inputs.values()):
         # A difference across a kink is no derivative; inputs this near to one are moved away.
-        case.inputs["x" if "x" in case.inputs else "query"] += 1e-3 * np.sign(
-            case.inputs["x" if "x" in case.inputs else "query"]
-        )
+        x = case.inputs["x" if "x" in case.inputs else "query"]
+        x += np.where(x < 0, -1e-3, 1e-3)
     central = (at(step) - at(-step)) / (2 * step)
     complex_step = oracle.directional(case, direction)
     # It errs by the third derivative times step^2, which is below 2^10 times the sizes here.

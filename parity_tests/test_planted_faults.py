@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
 from twingrad.core.layers import LAYERS
+from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import ADAMW
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import faults
@@ -80,7 +81,7 @@ def test_a_well_known_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatc
     name, which, wrong = faults.WELL_KNOWN[fault]
     plant(monkeypatch, name, KERNELS[name]._replace(**{which: wrong}))
     check = check_forward if which == "forward" else check_gradient
-    assert caught(check, LAYERS[name]).finding.wrong == ["numpy"]
+    assert caught(check, (LAYERS | OPERATIONS)[name]).finding.wrong == ["numpy"]
 
 
 def leaves_the_path(step: Callable[..., tuple[Array, Arrays]]) -> bool:

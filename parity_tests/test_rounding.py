@@ -69,4 +69,4 @@ def _spacing(truth: Array) -> Array:
     """Return the distance of two float32 next to each truth; subnormal ones are as far apart."""
     info = np.finfo(np.float32)
     _, exponent = np.frexp(np.maximum(np.abs(truth), float(info.smallest_normal)))
-    return np.ldexp(float(info.eps), exponent - 1)
+    return np.asarray(np.ldexp(float(info.eps), exponent - 1))

@@ -23,6 +23,7 @@ from twingrad.models.mlp.datasets import points
 from twingrad.models.mlp.model import MLP
 from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient
 from twingrad.parity_tests.options import Options, options, use
+from twingrad.parity_tests.record import RECORD
 from twingrad.parity_tests.strategies import Case
 
 STEPS = 200
@@ -227,6 +228,7 @@ def _verdict(calls: list[Call], backends: tuple[str, ...]) -> str:
                 return f"the cause is layer call {number} of that step:\n{found}"
     finally:
         use(before)
+        RECORD.drain()  # what is judged here is no law's case
     return (
         "each layer of that step is right by itself on the inputs that it got: the cause is the "
         "optimizer, or what joins the layers"

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from twingrad.core.spec import Array
 
@@ -20,8 +21,8 @@ def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     if axis is None or x.dtype != np.float64:
         total = np.sum(x, axis=axis, dtype=np.float64, keepdims=keepdims)
         return np.asarray(total, dtype=x.dtype)
-    axes = np.atleast_1d(axis) % max(x.ndim, 1)
-    kept = np.delete(np.arange(x.ndim), axes)
+    axes = normalize_axis_tuple(axis, x.ndim)
+    kept = [a for a in range(x.ndim) if a not in axes]
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a in kept)
     rows = np.ascontiguousarray(x.transpose(*kept, *axes))
     count, length = (math.prod(x.shape[a] for a in group) for group in (kept, axes))

@@ -25,7 +25,7 @@ from twingrad.parity_tests.mutants.operators import FAMILIES, OPERATORS
 from twingrad.parity_tests.mutants.survivors import stale
 
 if TYPE_CHECKING:
-    from twingrad.parity_tests.mutants.run import Result
+    from twingrad.parity_tests.mutants.run import Result, Results
 
 EXAMPLES = 20  # cases of each law: as many as a run of the suite draws by default
 
@@ -68,7 +68,8 @@ def mutants(
         raise SettingError(f"no mutant to judge: {layers} has no place for {operators}")
     jobs = jobs or cores()
     started = time.monotonic()
-    results = _judged(chosen, seed, jobs)
+    found = _judged(chosen, seed, jobs)
+    results = found.of
     seconds = time.monotonic() - started
     from twingrad.parity_tests.mutants.run import document, totals
 
@@ -78,15 +79,14 @@ def mutants(
     print_survivors(console, results)
     old = stale(mutant for kernel in kernel_names() for mutant in mutants_of(kernel))
     for key in old:
-        console.print(
-            f"stale: survivors.toml justifies {key}, which is no mutant any more",
-            style="red", markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        _complain(console, f"stale: survivors.toml justifies {key}, which is no mutant any more")
+    for law, words in found.broken.items():
+        _complain(console, f"a law fails without a mutant, so it judged none: {law}\n{words}")
     if json is not None:
-        written = document(results, EXAMPLES, seed, jobs, seconds)
+        written = document(found, EXAMPLES, seed, jobs, seconds)
         with whole_file(json) as file:
             file.write(jsonlib.dumps(written, indent=1).encode() + b"\n")
-    if totals(results)["not_justified"] or old:
+    if totals(results)["not_justified"] or old or found.broken:
         raise typer.Exit(1)
 
 
@@ -99,7 +99,7 @@ def _parsed(what: str, text: str, known: Collection[str]) -> list[str]:
     return names or list(known)
 
 
-def _judged(chosen: list[Mutant], seed: int, jobs: int) -> list[Result]:
+def _judged(chosen: list[Mutant], seed: int, jobs: int) -> Results:
     from twingrad.parity_tests.mutants.run import run
 
     columns = (
@@ -182,3 +182,7 @@ def print_survivors(console: Console, results: Sequence[Result]) -> None:
             "\n".join(lines), markup=False, highlight=False, soft_wrap=True,
             style="red" if result.is_hole else None,
         )  # fmt: skip
+
+
+def _complain(console: Console, words: str) -> None:
+    console.print(f"\n{words}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -16,7 +16,6 @@ from twingrad.parity_tests.mutants.judge import (
     ERROR,
     LAWS,
     TIMEOUT,
-    HonestKernelFails,
     Judge,
     Verdict,
 )
@@ -28,8 +27,8 @@ SCHEMA = 1
 PATIENCE = 1.0  # seconds between two looks whether the workers are alive
 
 
-class BrokenLaw(TwingradError, RuntimeError):
-    """A law fails without any mutant, or a worker died: nothing can be said about mutants."""
+class WorkerDied(TwingradError, RuntimeError):
+    """A process that judges mutants ended before its work was done."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +49,34 @@ class Result:
         return not self.verdict.killed and self.reason is None
 
 
+@dataclass
+class Results:
+    """What became of the mutants, in their order, and the laws that were of no use."""
+
+    of: list[Result]
+    broken: dict[str, str]  # laws that fail without any mutant, and their words
+
+
 def run(
     mutants: Sequence[Mutant],
     examples: int,
     seed: int,
     jobs: int,
     progress: Callable[[Result], None],
-) -> list[Result]:
-    """Judge the mutants, calling `progress` after each; return them in their order.
-
-    Raises BrokenLaw if a law fails without a mutant.
-    """
+) -> Results:
+    """Judge the mutants, calling `progress` after each. Raises WorkerDied."""
     groups = _groups(mutants)
     jobs = min(jobs, len(groups))
     judged = _here(groups, examples, seed) if jobs <= 1 else _apart(groups, examples, seed, jobs)
     found: dict[Mutant, Result] = {}
-    for mutant, verdict in judged:
-        found[mutant] = Result(mutant, verdict)
-        progress(found[mutant])
-    return [found[mutant] for mutant in mutants]
+    broken: dict[str, str] = {}
+    for item in judged:
+        if isinstance(item, dict):
+            broken |= item
+        else:
+            found[item.mutant] = item
+            progress(item)
+    return Results([found[mutant] for mutant in mutants], broken)
 
 
 def _groups(mutants: Sequence[Mutant]) -> list[list[Mutant]]:
@@ -81,19 +89,18 @@ def _groups(mutants: Sequence[Mutant]) -> list[list[Mutant]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _here(groups: list[list[Mutant]], examples: int, seed: int) -> Iterator[tuple[Mutant, Verdict]]:
+Item = Result | dict[str, str]  # a process sends its results, and then the laws that are broken
+
+
+def _here(groups: list[list[Mutant]], examples: int, seed: int) -> Iterator[Item]:
     judge = Judge(examples, seed)
-    try:
-        for group in groups:
-            for mutant in group:
-                yield mutant, _judged(judge, mutant)
-    except HonestKernelFails as error:
-        raise BrokenLaw(str(error)) from None
+    for group in groups:
+        for mutant in group:
+            yield _judged(judge, mutant)
+    yield judge.broken
 
 
-def _apart(
-    groups: list[list[Mutant]], examples: int, seed: int, jobs: int
-) -> Iterator[tuple[Mutant, Verdict]]:
+def _apart(groups: list[list[Mutant]], examples: int, seed: int, jobs: int) -> Iterator[Item]:
     # Started anew and not forked, since torch has threads that a fork would leave behind.
     context = multiprocessing.get_context("spawn")
     tasks: Any = context.Queue()
@@ -104,22 +111,20 @@ def _apart(
         context.Process(target=_work, args=(tasks, results, examples, seed), daemon=True)
         for _ in range(jobs)
     ]
-    waiting = sum(map(len, groups))
+    waiting = sum(map(len, groups)) + jobs
     try:
         for worker in workers:
             worker.start()
         while waiting:
             try:
-                found = results.get(timeout=PATIENCE)
+                item = results.get(timeout=PATIENCE)
             except queue.Empty:
-                dead = [worker.exitcode for worker in workers if worker.exitcode]
-                if dead:
-                    raise BrokenLaw(f"a worker ended with code {dead[0]}") from None
+                if any(worker.exitcode for worker in workers):
+                    codes = [worker.exitcode for worker in workers]
+                    raise WorkerDied(f"a process that judges mutants died: {codes}") from None
                 continue
-            if isinstance(found, str):
-                raise BrokenLaw(found)
             waiting -= 1
-            yield found
+            yield item
     finally:
         for worker in workers:
             if worker.is_alive():
@@ -136,17 +141,14 @@ def _work(tasks: Any, results: Any, examples: int, seed: int) -> None:
     torch.set_num_threads(1)
     judge = Judge(examples, seed)
     while (group := tasks.get()) is not None:
-        try:
-            for mutant in group:
-                results.put((mutant, _judged(judge, mutant)))
-        except HonestKernelFails as error:
-            results.put(str(error))
-            return
+        for mutant in group:
+            results.put(_judged(judge, mutant))
+    results.put(judge.broken)
 
 
-def _judged(judge: Judge, mutant: Mutant) -> Verdict:
+def _judged(judge: Judge, mutant: Mutant) -> Result:
     # Those with a reason on record were searched for long before the reason was written.
-    return judge.judge(mutant, thorough=mutant.key not in reasons())
+    return Result(mutant, judge.judge(mutant, thorough=mutant.key not in reasons()))
 
 
 # What came of it
@@ -187,10 +189,9 @@ def totals(results: Sequence[Result]) -> dict[str, int]:
     }
 
 
-def document(
-    results: Sequence[Result], examples: int, seed: int, jobs: int, seconds: float
-) -> dict[str, Any]:
+def document(found: Results, examples: int, seed: int, jobs: int, seconds: float) -> dict[str, Any]:
     """Return all that is known of a run, ready for JSON."""
+    results = found.of
     return {
         "schema": SCHEMA,
         "versions": versions(),
@@ -201,6 +202,7 @@ def document(
         "seconds": round(seconds, 1),
         "totals": totals(results),
         "by_law": by_law(results),
+        "broken_laws": sorted(found.broken),
         "families": {name: operator.family for name, operator in OPERATORS.items()},
         "operators": {
             name: (operator.look.__doc__ or "").strip() for name, operator in OPERATORS.items()
