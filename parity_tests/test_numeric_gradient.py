@@ -12,7 +12,7 @@ from hypothesis import given
 
 from twingrad.core.spec import LayerSpec
 from twingrad.parity_tests import oracle
-from twingrad.parity_tests.bounds import bounds
+from twingrad.parity_tests.bounds import bounds, derived
 from twingrad.parity_tests.checks import gradients
 from twingrad.parity_tests.options import options
 from twingrad.parity_tests.strategies import Case, large_cases
@@ -71,7 +71,8 @@ def test_the_complex_step_is_the_derivative(layer: LayerSpec, data: st.DataObjec
     # It errs by the third derivative times step^2, which is below 2^10 times the sizes here.
     size = (
         sum(
-            float((np.abs(v) * bounds(case)[f"grad_{name}"]).sum()) for name, v in direction.items()
+            float((np.abs(v) * derived(case)[f"grad_{name}"]).sum())
+            for name, v in direction.items()
         )
         / np.finfo(np.float64).eps
     )
