@@ -24,7 +24,7 @@ from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
-from twingrad.parity_tests.bounds import bounds
+from twingrad.parity_tests.bounds import derived
 from twingrad.parity_tests.options import DTYPES
 from twingrad.parity_tests.oracle import precise
 from twingrad.parity_tests.strategies import Case, cases, large_cases, optimizer_settings
@@ -135,7 +135,7 @@ def outcome(case: Case, backend: str) -> Arrays:
 
 def balls(case: Case, backend: str) -> dict[str, Ball]:
     """Return the outcome, each number with its bound."""
-    allowed = bounds(case)
+    allowed = derived(case)
     return {
         what: Ball(exactly(array).value, np.broadcast_to(allowed[what], array.shape))
         for what, array in outcome(case, backend).items()
