@@ -206,7 +206,7 @@ def _compare(
         before = None if options().calibrating else recorded(layer, what, dtype_name, name)
         if before is not None:
             # A few units in the last place are no regression, however few were recorded.
-            least = FEW_ULP * np.abs(expected).astype(np.float64) * float(np.finfo(dtype).eps)
+            least = np.abs(expected).astype(np.float64) * (FEW_ULP * float(np.finfo(dtype).eps))
             recent = scaled(RATCHET * before, room, dtype)
             limits[name] = np.minimum(allowed, np.maximum(recent, least))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
