@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -33,7 +33,13 @@ from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests import bounds, oracle
-from twingrad.parity_tests.mutants.kernels import Mutant, installed, kernel_files, subjects
+from twingrad.parity_tests.mutants.kernels import (
+    Mutant,
+    executed,
+    installed,
+    kernel_files,
+    subjects,
+)
 from twingrad.parity_tests.options import DTYPES
 from twingrad.parity_tests.record import RECORD
 from twingrad.parity_tests.strategies import Case
@@ -55,7 +61,6 @@ LAWS: dict[str, tuple[str, ...]] = {
     "error": ("test_error_parity",),
     "tape": ("test_tape",),
 }
-OF_THE_ORACLE = {"test_the_complex_step_is_the_derivative"}  # such run no kernel
 # Tried again on who survives, on so many times as many cases.
 DEEP = {"forward": 8, "gradient": 8, "trajectory": 2}
 ERROR, TIMEOUT = "exception", "timeout"
@@ -110,6 +115,10 @@ class Judge:
     def judge(self, mutant: Mutant, thorough: bool = True) -> Verdict:
         """Return the first law that fails on the mutant; `thorough`: of many more cases, too."""
         started = time.perf_counter()
+        try:
+            executed(mutant)
+        except Exception:
+            return Verdict(ERROR, "import", time.perf_counter() - started)
         killer = ("", "")
         for replays in self._relevant(mutant, thorough):
             try:
@@ -158,10 +167,14 @@ class Judge:
                 runs = [_replay_of(law, drawn) for drawn in _drawn(law, examples, seed)]
             replays = []
             for run in runs:
+                replay = Replay(law, run)
                 try:
-                    replays.append(_traced(Replay(law, run)))
+                    _trace(replay)
                 except (Exception, *FAILURES) as error:
-                    self.broken.setdefault(law.name, str(error))
+                    if replay.lines:  # else it is about something that is no kernel
+                        self.broken.setdefault(law.name, str(error))
+                else:
+                    replays.append(replay)
         RECORD.drain()
         return replays
 
@@ -198,7 +211,7 @@ def _laws_of(kind: str, subject: str) -> Iterator[Law]:
     specs: dict[str, LayerSpec | OptimizerSpec] = {**LAYERS, **OPERATIONS, **OPTIMIZERS}
     for module in _modules(kind):
         for name, test in vars(module).items():
-            if not name.startswith("test_") or not callable(test) or name in OF_THE_ORACLE:
+            if not name.startswith("test_") or not callable(test):
                 continue
             wanted = set(inspect.signature(test).parameters)
             argument = _spec_argument(wanted, subject)
@@ -306,9 +319,12 @@ def _drawn(law: Law, examples: int, seed: int) -> list[list[Any]]:
     @hypothesis.given(st.data())
     def hold(data: st.DataObject) -> None:
         recorder = Recorder(data)
-        # What fails here fails again when it is replayed, and is told then.
-        with suppress(*FAILURES):
+        try:
             _inner(law)(**dict(law.given), data=recorder)
+        except hypothesis.errors.UnsatisfiedAssumption:
+            raise
+        except (Exception, *FAILURES):
+            pass  # it fails again when it is replayed, and is told then
         kept.append(recorder.values)
 
     hold()
@@ -336,7 +352,7 @@ def _own(value: Any) -> Any:
 # Which lines a replay runs
 
 
-def _traced(replay: Replay) -> Replay:
+def _trace(replay: Replay) -> None:
     """Run the replay with the honest kernels, and note its lines and its time."""
     files = {str(_file(name)) for name in kernel_files()}
     lines: set[tuple[str, int]] = set()
@@ -354,12 +370,11 @@ def _traced(replay: Replay) -> Replay:
         replay.run()
     finally:
         sys.settrace(before)
+        replay.lines = frozenset(lines)
     if lines:
         started = time.process_time()
         replay.run()
         replay.seconds = time.process_time() - started
-    replay.lines = frozenset(lines)
-    return replay
 
 
 def _file(module: str) -> str | None:

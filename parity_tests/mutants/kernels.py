@@ -156,12 +156,18 @@ def _written(
         operator,
         first,
         (statement.lineno, max(header, statement.lineno, last.end_lineno)),
-        " ".join(before.decode().split()),
-        " ".join(after.decode().split()),
+        _on_one_line(before),
+        _on_one_line(after),
         start,
         end,
         text,
     )
+
+
+def _on_one_line(source: bytes) -> str:
+    """Return some lines as one, without comments and indentation."""
+    lines = (line.partition("  #")[0].strip() for line in source.decode().splitlines())
+    return " ".join(line for line in lines if line)
 
 
 def _stands_alone(text: str, node: ast.expr, scope: Scope) -> bool:
@@ -231,7 +237,7 @@ def installed(mutant: Mutant) -> Iterator[None]:
     of the backend holds it.
     """
     module = import_module(mutant.module)
-    wrong = _executed(mutant)
+    wrong = executed(mutant)
     honest: list[tuple[FunctionType, CodeType]] = []
     held: list[tuple[ModuleType, str, Any]] = []
     for name, value in wrong.items():
@@ -255,8 +261,8 @@ def installed(mutant: Mutant) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _executed(mutant: Mutant) -> dict[str, Any]:
-    """Return what the mutated file defines."""
+def executed(mutant: Mutant) -> dict[str, Any]:
+    """Return what the mutated file defines; raise what it raises when it is imported."""
     module = import_module(mutant.module)
     code = compile(_edited(_source(module), mutant), str(module.__file__), "exec")
     namespace: dict[str, Any] = {"__name__": mutant.module}
@@ -289,16 +295,18 @@ def _comes_by(start: tuple[Any, ...], mutant: Mutant) -> bool:
     if mutant.function:
         return getattr(import_module(mutant.module), mutant.function) in functions
     used = {name for function in functions for name in _names(function.__code__)}
-    constants = _executed(mutant)
-    module = import_module(mutant.module)
-    changed = {
-        name
-        for name, value in constants.items()
-        if _is_constant(value) and value != getattr(module, name)
-    }
     return any(function.__module__ == mutant.module for function in functions) and bool(
-        changed & used
+        _changed_constants(mutant) & used
     )
+
+
+def _changed_constants(mutant: Mutant) -> set[str]:
+    constants = _named_constants(import_module(mutant.module))
+    try:
+        wrong = executed(mutant)
+    except Exception:  # it cannot even be imported
+        return set(constants)
+    return {name for name, value in constants.items() if wrong.get(name) != value}
 
 
 @cache

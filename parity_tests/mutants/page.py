@@ -13,8 +13,8 @@ operands of a matrix product, a constant by one part in a million, a precision) 
 it. A mutant that no law notices is a hole in the laws, or computes the same.
 
 Made by `twingrad mutants --json FILE` with twingrad {twingrad}, NumPy {numpy}, torch {torch}, seed
-{seed}, in {seconds:.0f} s on {jobs} cores: **{mutants:,} mutants, {killed:,} killed, {equivalent} known
-to compute the same, {not_justified} without a reason.**
+{seed}, in {seconds:.0f} s on {jobs} cores: **{mutants:,} mutants, {killed:,} killed, {equivalent}
+known to compute the same, {not_justified} without a reason.**
 
 | kernel | {families} | all |
 |---|{rule}---:|
