@@ -158,6 +158,8 @@ def _is_wanted(item: pytest.Item) -> bool:
     if is_foreign and item.path.stem not in FOR_ANY_BACKEND:
         return False
     names = [name for mark in item.iter_markers("about") for name in mark.args]
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    names += [params["name"]] if params.get("name") in {**LAYERS, **OPERATIONS} else []
     spec = _spec_of(item)
     if spec is None and names:
         wanted = not chosen.layers or bool(set(names) & set(chosen.layers))

@@ -84,6 +84,7 @@ def test_elementwise_layers_at_special_values(
         (0, 0.5, float(np.log1p(1.0)), 0),
     ],
 )
+@pytest.mark.about("bce_with_logits")
 def test_bce_with_logits_at_special_values(
     x: float, target: float, loss: float, grad: float
 ) -> None:
@@ -97,6 +98,7 @@ def test_bce_with_logits_at_special_values(
             np.testing.assert_array_equal(grads["x"], np.full(3, grad), backend)
 
 
+@pytest.mark.about("bce_with_logits")
 def test_the_mean_of_no_losses_is_0() -> None:
     inputs = {"x": np.zeros((0, 2)), "target": np.zeros((0, 2))}
     for backend in options().backends:
@@ -126,6 +128,7 @@ def test_a_logit_of_minus_infinity_is_absent(name: str) -> None:
         assert np.all(np.abs(y[:3, there] - kept[:3]) <= room * (1 + np.abs(kept[:3])))
 
 
+@pytest.mark.about("layer_norm")
 def test_a_constant_row_is_normalised_to_exactly_bias() -> None:
     rng = np.random.default_rng(5)
     for dtype in ("float32", "float64"):
@@ -139,6 +142,7 @@ def test_a_constant_row_is_normalised_to_exactly_bias() -> None:
 
 
 @pytest.mark.parametrize("junk", [NAN, INF, -INF, 1e30])
+@pytest.mark.about("attention")
 def test_what_is_masked_is_absent(junk: float, dtype: str) -> None:
     """Whatever stands in a masked key or value, outputs and gradients are the same bits."""
     rng = np.random.default_rng(11)
@@ -162,6 +166,7 @@ def test_what_is_masked_is_absent(junk: float, dtype: str) -> None:
         np.testing.assert_array_equal(grads["value"][hidden], 0, backend)
 
 
+@pytest.mark.about("attention")
 def test_a_nan_in_the_future_does_not_reach_the_past() -> None:
     """Causal: a NaN key and value at the end spoil the last query, and nothing before it."""
     rng = np.random.default_rng(13)
@@ -177,6 +182,7 @@ def test_a_nan_in_the_future_does_not_reach_the_past() -> None:
         assert np.isnan(y2[4]).all()
 
 
+@pytest.mark.about("attention")
 def test_a_query_with_nothing_to_attend_to_gives_0() -> None:
     rng = np.random.default_rng(17)
     inputs = {name: rng.standard_normal((2, 4, 3)) for name in ("query", "key", "value")}
@@ -193,6 +199,7 @@ def test_a_query_with_nothing_to_attend_to_gives_0() -> None:
         assert np.isfinite(y[1, without]).all()
 
 
+@pytest.mark.about("attention")
 def test_causal_is_aligned_top_left() -> None:
     """With fewer queries than keys, and with more, query i sees keys 0 to i."""
     rng = np.random.default_rng(19)
@@ -209,6 +216,7 @@ def test_causal_is_aligned_top_left() -> None:
 
 
 @pytest.mark.parametrize("junk", [NAN, INF])
+@pytest.mark.about("dropout")
 def test_what_is_dropped_is_gone(junk: float) -> None:
     x = np.array([1.0, junk, 3.0, junk])
     keep = np.array([True, False, True, False])
@@ -221,6 +229,7 @@ def test_what_is_dropped_is_gone(junk: float) -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.7, 0.9])
+@pytest.mark.about("dropout")
 def test_the_multiplier_of_dropout_is_rounded_once(p: float) -> None:
     x = np.random.default_rng(23).standard_normal(1000).astype(np.float32)
     keep = np.ones(1000, bool)
@@ -229,6 +238,7 @@ def test_the_multiplier_of_dropout_is_rounded_once(p: float) -> None:
         np.testing.assert_array_equal(y, x * np.float32(1 / (1 - p)), backend)
 
 
+@pytest.mark.about("sum", "linear")
 def test_a_million_equal_terms_add_up() -> None:
     """A float32 sum over the first axis: one after the other would be 1 % off."""
     x = np.full((1_000_000, 2), 0.1, np.float32)

@@ -136,7 +136,7 @@ import twingrad as tg
 before = tg.backends()
 tg.load_backend("numpy")
 import twingrad.backends.numpy_backend as folder
-assert tg.backends() == before and list(before) == ["numpy", "torch"]
+assert tg.backends() == before and list(before)[:2] == ["numpy", "torch"]
 print(folder.backend.name, before["numpy"])
 """
     assert run_python("-c", program) == "numpy available"
