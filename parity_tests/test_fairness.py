@@ -36,6 +36,7 @@ from twingrad.parity_tests.strategies import Case, large_cases
 CASES = 30  # drawn once and for all: the gate compares maxima, which a few cases leave to chance
 SAMPLES = 16  # elements of each input whose gradient the oracle is asked for, one by one
 FACTOR = 2  # how much worse is still fair
+ENOUGH = 1000  # elements, for the largest of their errors to be compared
 
 Errors = dict[str, list[Array]]  # of y and each gradient, in units of the bound, case by case
 
@@ -88,7 +89,9 @@ class Measured:
         found = []
         for what in self.of["noise"]:
             pooled = {name: np.concatenate(errors[what]) for name, errors in self.of.items()}
-            for word, measure in (("max", _max), ("rms", _rms)):
+            # The largest of a few errors is luck: which BLAS kernel ran decides it.
+            is_many = pooled["noise"].size >= ENOUGH
+            for word, measure in (("max", _max), ("rms", _rms))[not is_many :]:
                 ours, theirs, noise = (
                     measure(pooled[name]) for name in (*options().backends, "noise")
                 )

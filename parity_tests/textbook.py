@@ -22,10 +22,11 @@ DIGITS = 60
 DIGITS_OF_A_DIFFERENCE = 400  # so that a gradient of 1e-300 of the function can be seen
 STEP = 25  # digits: the central difference moves a number by its 10^-25th part, and errs by 10^-50
 
-exp, log, sqrt, tanh, phi = (
-    np.frompyfunc(function, 1, 1)
-    for function in (mpmath.exp, mpmath.log, mpmath.sqrt, mpmath.tanh, mpmath.ncdf)
+exp, log, sqrt, tanh = (
+    np.frompyfunc(function, 1, 1) for function in (mpmath.exp, mpmath.log, mpmath.sqrt, mpmath.tanh)
 )
+# Beyond 200 the gate is 0 or 1 in thousands of digits, and further out mpmath gives up.
+phi = np.frompyfunc(lambda x: mpmath.ncdf(x) if abs(x) < 200 else mpmath.mpf(int(x > 0)), 1, 1)
 
 
 def _sigmoid(x: Array) -> Any:

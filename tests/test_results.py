@@ -8,6 +8,7 @@ from typing import Any
 
 from twingrad.parity_tests import exhaustive
 from twingrad.parity_tests.exhaustive import run as sweeps
+from twingrad.parity_tests.mutants import page as mutants
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(str(exhaustive.__file__)).parents[1] / "results"
@@ -20,3 +21,14 @@ def result(name: str) -> Any:
 def test_the_page_of_every_float32_is_made_from_its_result() -> None:
     page = (ROOT / "docs" / "exhaustive.md").read_text(encoding="utf-8")
     assert page == sweeps.page(result("exhaustive.json"))
+
+
+def test_the_page_of_mutants_is_made_from_its_result() -> None:
+    page = (ROOT / "docs" / "mutants.md").read_text(encoding="utf-8")
+    assert page == mutants.page(result("mutants.json"))
+
+
+def test_nearly_every_mutant_is_dead() -> None:
+    totals = result("mutants.json")["totals"]
+    assert totals["mutants"] >= 1500
+    assert totals["killed"] >= 0.95 * totals["mutants"]
