@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import twingrad as tg
 from twingrad.core.backend import load_backend
 from twingrad.core.calls import layer
 from twingrad.core.spec import Array
 from twingrad.parity_tests import oracle
 from twingrad.parity_tests.bounds import bounds
 from twingrad.parity_tests.checks import gradients
+from twingrad.parity_tests.exhaustive.functions import FUNCTIONS
+from twingrad.parity_tests.exhaustive.sweep import Tally, number_of_floats, sweep
 from twingrad.parity_tests.strategies import Case, cases, large_cases
 
 # The handwritten kernels that promise it, with the tensors that they promise it of.
@@ -37,6 +40,9 @@ ROUNDED_ONCE = {
 # What float64 explains of float32's derived bound. GELU's polynomial for float32 is cut at 2^-33.
 OF_FLOAT64 = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
 OF_POLYNOMIAL = 2.0**-12
+CORRECTLY_ROUNDED = 0.502  # units in the last place: half a unit, and GELU's polynomial
+STRIDE, WINDOW = 2**24 - 2**9, 64  # between two samples of all float32, and the floats of each
+FEW = 8  # units in the last place: the roundings of a formula in float64
 SPARE = 1 + 2.0**-20  # of half a unit: the truth itself is rounded, to float64
 
 
@@ -70,3 +76,50 @@ def _spacing(truth: Array) -> Array:
     info = np.finfo(np.float32)
     _, exponent = np.frexp(np.maximum(np.abs(truth), float(info.smallest_normal)))
     return np.asarray(np.ldexp(float(info.eps), exponent - 1))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_sample_of_float32_is_rounded_correctly(name: str) -> None:
+    """In every binade, whether the result is large or tiny: relative digits, not absolute ones."""
+    function = FUNCTIONS[name]
+    last = number_of_floats("float32")
+    total = {what: Tally() for what in function.directions}
+    for start in range(STRIDE // 2, last, STRIDE):
+        tallies = sweep(function, "float32", start, start + WINDOW, ("numpy",))
+        for what, tally in total.items():
+            tally.add(tallies["numpy", what])
+    for what, tally in total.items():
+        # The gradient of GELU changes its sign: next to its zero no digit is left.
+        if (name, what) != ("gelu", "grad_x"):
+            assert tally.ulp <= CORRECTLY_ROUNDED, f"{what} at {tally.ulp_at:#x}"
+            assert not tally.turns + tally.wrong_class + tally.out_of_range, what
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "gelu"])
+def test_float64_has_its_digits_in_the_tails(name: str) -> None:
+    """To a few units in the last place of each result, however small it is."""
+    near = np.linspace(-0.9, 5, 3001)
+    far = np.concatenate([-np.geomspace(1.5, 37, 3001), np.linspace(-1, -0.98, 301)])
+    for x, whats in ((near, ("y",)), (far[:3001], ("y", "grad_x")), (far[3001:], ("y",))):
+        spec = layer(name)
+        case = Case(spec, {"x": x}, spec.defaults(), np.ones_like(x))
+        y, grads = load_backend("numpy").vjp(spec, case.inputs, np.ones_like, case.settings)
+        for what in whats:
+            got = y if what == "y" else grads["x"]
+            truth = _truth(case, what)[1]
+            unit = np.spacing(np.abs(truth).astype(np.float64))
+            wrong = np.abs(got - truth) > FEW * unit
+            assert not wrong.any(), f"{what} at {x[wrong][:5]}"
+
+
+def test_the_gradient_of_log_softmax_is_rounded_once_from_its_output() -> None:
+    """The output is what is saved, so its rounding is there; what follows is done in float64."""
+    rng = np.random.default_rng(37)
+    for length in (1, 7, 1000):
+        x, g = (rng.standard_normal((50, length)).astype(np.float32) for _ in range(2))
+        g += np.float32(0.5)
+        y, grads = tg.vjp("log_softmax", {"x": x}, g, backend="numpy")
+        wide, total = g.astype(np.float64), g.sum(axis=-1, keepdims=True, dtype=np.float64)
+        truth = wide - np.exp(y.astype(np.float64)) * total
+        room = OF_FLOAT64 * np.finfo(np.float32).eps * 8 * (np.abs(wide) + np.abs(total))
+        assert np.all(np.abs(grads["x"] - truth) <= _spacing(truth) / 2 * SPARE + room)

@@ -1,0 +1,56 @@
+"""Where a formula breaks, and what is meant there: powers of 0, rows picked twice, long sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import twingrad as tg
+from twingrad.parity_tests.options import options
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("power", "y", "grad_x", "grad_power"),
+    [
+        (0.0, 1, 0, 0),
+        (0.5, 0, INF, 0),
+        (1.0, 0, 1, 0),
+        (2.0, 0, 0, 0),
+        (-0.5, INF, -INF, -INF),
+        (-1.0, INF, -INF, -INF),
+    ],
+)
+def test_a_power_of_0(power: float, y: float, grad_x: float, grad_power: float, dtype: str) -> None:
+    inputs = {"x": np.zeros(3, dtype), "y": np.full(3, power, dtype)}
+    for name in options().backends:
+        got, grads = tg.vjp("pow", inputs, np.ones(3, dtype), backend=name)
+        for values, expected in ((got, y), (grads["x"], grad_x), (grads["y"], grad_power)):
+            np.testing.assert_array_equal(values, np.full(3, expected, dtype), name, strict=True)
+
+
+@pytest.mark.parametrize("index", [[0, 2, 0], ([0, 2, 0],), np.array([0, 2, 0])], ids=str)
+def test_an_element_that_is_picked_twice_gets_both_gradients(index: Any, dtype: str) -> None:
+    """Whatever the indices are written in: a list, or an array."""
+    x, grad_y = np.arange(3, dtype=dtype), np.array([1, 10, 100], dtype)
+    for name in options().backends:
+        y, grads = tg.vjp("getitem", {"x": x}, grad_y, backend=name, index=index)
+        np.testing.assert_array_equal(y, x[[0, 2, 0]], name)
+        np.testing.assert_array_equal(grads["x"], np.array([101, 0, 10], dtype), name)
+
+
+def test_a_long_sum_is_off_by_no_more_than_a_short_one() -> None:
+    """A million equal terms: what 256 of them may be off, however many runs of 256 there are."""
+    x = np.full((1_000_000, 2), 0.1, np.float32)
+    right = 1e6 * float(np.float32(0.1))
+    inputs = {
+        "x": x[:, :1],
+        "weight": np.ones((2, 1), np.float32),
+        "bias": np.ones(2, np.float32),
+    }
+    for name in options().backends:
+        _, grads = tg.vjp("linear", inputs, x, backend=name)
+        assert np.all(np.abs(grads["bias"] - right) <= right * 128 * np.finfo(np.float32).eps / 2)
