@@ -10,16 +10,24 @@ from typing import Any
 import hypothesis
 import numpy as np
 
+import twingrad as tg
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, Arrays
 from twingrad.parity_tests import oracle, votes
 from twingrad.parity_tests.bounds import derived, scaled
-from twingrad.parity_tests.constants import RATCHET, constant, recorded
+from twingrad.parity_tests.constants import constant
 from twingrad.parity_tests.options import options
 from twingrad.parity_tests.record import RECORD
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.recurrence import Recurrence
+from twingrad.parity_tests.strategies import SHAPE, Case, Walk
 
-FEW_ULP = 4
+STEPS = 200  # of an optimizer's walk
+RATCHET = 1.5
+FEW_ULP = 4  # no regression, however few were recorded
+
+# The errors recorded of a case: shares of the derived bound, by tensor and backend.
+Recorded = Mapping[str, Mapping[str, float]]
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass
@@ -34,8 +42,9 @@ class Finding:
     expected: float
     bound: float
     wrong: list[str]  # beyond the bound
-    worse: list[str]  # within it, but further off than was ever measured
-    source: Case | str  # the case, or in words what to do again
+    worse: list[str]  # within it, but further off than was recorded
+    source: Case | Walk  # what to do again
+    recorded: Mapping[str, float]  # by backend; empty for a case that is nobody's worst
 
 
 class Disagreement(AssertionError):
@@ -84,23 +93,32 @@ def _verdict(finding: Finding, name: str) -> str:
         return "wrong"
     if name not in finding.worse:
         return "right"
-    before = recorded(finding.subject, finding.what, finding.dtype, name) or 0.0
-    share = before / constant(finding.subject, finding.what, finding.dtype)
+    share = finding.recorded[name] / constant(finding.subject, finding.what, finding.dtype)
     return f"worse than {RATCHET} times the recorded {share:.3g}"
 
 
-def check_forward(case: Case) -> None:
-    """Every backend's output is within its bound of the definition."""
+def check(case: Case | Walk, recorded: Recorded = NOTHING) -> None:
+    """Everything that a case can be asked."""
+    if isinstance(case, Walk):
+        check_walk(case, recorded)
+    else:
+        check_forward(case, recorded)
+        check_gradient(case, recorded)
+
+
+def check_forward(case: Case, recorded: Recorded = NOTHING) -> None:
+    """Every backend's output is within its bound of the definition, and near what was recorded."""
     computed = {
         name: load_backend(name).forward(case.spec, case.inputs, case.settings)
         for name in options().backends
     }
     indices = np.argwhere(np.ones(case.grad_y.shape, bool))
     expected = oracle.output(case).reshape(-1)
-    _aim(compare(case, "y", computed, indices, expected, derived(case)["y"]), "y")
+    room = derived(case)["y"]
+    _aim(compare(case, "y", computed, indices, expected, room, recorded.get("y", {})), "y")
 
 
-def check_gradient(case: Case) -> None:
+def check_gradient(case: Case, recorded: Recorded = NOTHING) -> None:
     """Every backend's gradients are within their bounds of the definition's complex step."""
     computed = {name: gradients(name, case) for name in options().backends}
     explained = derived(case)
@@ -108,12 +126,32 @@ def check_gradient(case: Case) -> None:
     for input_name, (indices, expected) in oracle.gradients(case).items():
         what = f"grad_{input_name}"
         grads = {name: grads[input_name] for name, grads in computed.items()}
-        shares = [compare(case, what, grads, indices, expected, explained.get(what, 0))]
+        room, before = explained.get(what, 0), recorded.get(what, {})
+        shares = [compare(case, what, grads, indices, expected, room, before)]
         if len(indices) < case.inputs[input_name].size:
             shares.append(_check_everywhere(case, input_name, grads, explained[what]))
         for share in shares:
             worst = {name: max(worst[name], share.get(name, 0.0)) for name in worst}
     _aim(worst, "gradients")
+
+
+def check_walk(walk: Walk, recorded: Recorded = NOTHING) -> None:
+    """Every backend's weights follow the optimizer's recurrence, step by step."""
+    spec, settings = walk.optimizer, walk.settings
+    rng = np.random.default_rng(walk.seed)
+    weight = rng.standard_normal(SHAPE).astype(walk.dtype)
+    path = Recurrence(spec, settings, weight)
+    weights = dict.fromkeys(options().backends, weight)
+    states: dict[str, Any] = dict.fromkeys(options().backends)
+    scale = 10 ** rng.uniform(-4, 2, SHAPE)
+    for _ in range(STEPS):
+        grad = (rng.standard_normal(SHAPE) * scale).astype(walk.dtype)
+        path.step(grad)
+        for name in options().backends:
+            weights[name], states[name] = tg.optimizer_step(
+                spec.name, weights[name], grad, states[name], backend=name, **settings
+            )
+        compare_weights(walk, weights, path.weight, path.allowed, recorded.get("weight", {}))
 
 
 def _check_everywhere(
@@ -152,29 +190,29 @@ def compare(
     indices: Array,
     expected: Array,
     explained: Array | float,
+    recorded: Mapping[str, float] = NOTHING,
 ) -> dict[str, float]:
     """Return each backend's largest error at `indices` of a tensor, as a share of the bound.
 
     `explained` is the derived bound. Raises Disagreement where an error is beyond the constant's
-    part of it, or beyond what was recorded of the backend.
+    part of it, or RATCHET times what was recorded of the backend on this case.
     """
     subject = (case.spec.name, str(case.dtype), what)
-    return _compare(subject, computed, indices, expected, explained, case)
+    return _compare(subject, computed, indices, expected, explained, case, recorded)
 
 
-def compare_values(
-    subject: str,
-    what: str,
+def compare_weights(
+    walk: Walk,
     computed: Mapping[str, Array],
     expected: Array,
     explained: Array,
-    inputs: str,
+    recorded: Mapping[str, float] = NOTHING,
 ) -> dict[str, float]:
-    """Do what `compare` does, everywhere in an array that no case describes."""
-    dtype = str(next(iter(computed.values())).dtype)
+    """Do what `compare` does, everywhere in the weights that an optimizer has walked to."""
+    subject = (walk.optimizer.name, walk.dtype, "weight")
     indices = np.argwhere(np.ones(expected.shape, bool))
     flat = expected.reshape(-1)
-    return _compare((subject, dtype, what), computed, indices, flat, explained, inputs)
+    return _compare(subject, computed, indices, flat, explained, walk, recorded)
 
 
 def _compare(
@@ -183,7 +221,8 @@ def _compare(
     indices: Array,
     expected: Array,
     explained: Array | float,
-    source: Case | str,
+    source: Case | Walk,
+    recorded: Mapping[str, float],
 ) -> dict[str, float]:
     layer, dtype_name, what = subject
     dtype, where = np.dtype(dtype_name), tuple(indices.T)
@@ -203,11 +242,9 @@ def _compare(
         limits[name] = allowed
         if not error.size:
             continue
-        before = None if options().calibrating else recorded(layer, what, dtype_name, name)
-        if before is not None:
-            # A few units in the last place are no regression, however few were recorded.
+        if name in recorded:
             least = np.abs(expected).astype(np.float64) * (FEW_ULP * float(np.finfo(dtype).eps))
-            recent = scaled(RATCHET * before, room, dtype)
+            recent = scaled(RATCHET * recorded[name], room, dtype)
             limits[name] = np.minimum(allowed, np.maximum(recent, least))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratios = np.where(error == 0, 0, error / room)
@@ -239,6 +276,7 @@ def _compare(
                 if error[at] > limits[name][at] and name not in beyond
             ],
             source,
+            recorded,
         )
     )
 

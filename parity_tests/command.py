@@ -166,17 +166,18 @@ def _laws(console: Console, options: Options, jobs: int, report: Path | None) ->
 
 
 def _replay(console: Console, file: Path) -> None:
-    from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient
+    from twingrad.parity_tests.checks import Disagreement, check
     from twingrad.parity_tests.replay import load
+    from twingrad.parity_tests.strategies import Case
 
     case = load(file)
     try:
-        check_forward(case)
-        check_gradient(case)
+        check(case)
     except Disagreement as found:
         console.print(str(found), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    console.print(f"{case.spec.name} ({case.dtype}): agrees with its definition on this case")
+    subject = case.spec if isinstance(case, Case) else case.optimizer
+    console.print(f"{subject.name} ({case.dtype}): agrees with its definition on this case")
 
 
 def _exhaustive(console: Console, options: Options, jobs: int) -> None:
@@ -220,7 +221,7 @@ def _dispatch(console: Console, options: Options, jobs: int) -> None:
 
 def _calibrate(console: Console, options: Options, jobs: int) -> None:
     from twingrad.benchmarks.environment import environment
-    from twingrad.parity_tests import constants, suite
+    from twingrad.parity_tests import constants, dispatch, suite, witnesses
 
     measuring = replace(options, calibrating=True)
     collector, _, code = suite.run(measuring, jobs, suite.MEASURING)
@@ -238,7 +239,11 @@ def _calibrate(console: Console, options: Options, jobs: int) -> None:
         "torch": facts["torch"]["kernels"],
     }
     constants.write(rows, measured)
-    console.print(f"written to {constants.FILE}", highlight=False, soft_wrap=True)
+    known = witnesses.extended(witnesses.frozen(), collector.measured)
+    witnesses.write(known)
+    witnesses.write(witnesses.lowered(known, dispatch.measured(witnesses.FILE)))
+    for file in (constants.FILE, witnesses.FILE):
+        console.print(f"written to {file}", highlight=False, soft_wrap=True)
     for line in raised:
         console.print(f"not raised: {line}", style="yellow", highlight=False, soft_wrap=True)
     if raised:

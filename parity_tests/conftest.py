@@ -21,7 +21,6 @@ from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.parity_tests import options, replay
 from twingrad.parity_tests.checks import Disagreement
 from twingrad.parity_tests.record import RECORD
-from twingrad.parity_tests.strategies import Case
 
 OURS = ("numpy", "torch")
 FAILED: set[str | None] = set()  # the layers that have broken a law in this process
@@ -37,6 +36,7 @@ FOR_ANY_BACKEND = (
     "test_properties",
     "test_exact",
     "test_optimizer_trajectory",
+    "test_ratchet",
 )
 EXAMPLES_KEPT = Path(".hypothesis") / "twingrad"  # what failed before
 
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--examples", type=int, help="cases for each law; default: the profile's")
     group.addoption("--backend", default=defaults.backend, help="the backend under test")
     group.addoption("--reference", default=None, help="the backend beside it")
-    group.addoption("--calibrating", action="store_true", help="measure only; hold nothing to it")
+    group.addoption("--calibrating", action="store_true", help="keep the worst cases whole")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,7 +105,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     law: Any = getattr(item, "obj", None)
     if hypothesis.is_hypothesis_test(law):
         own = law._hypothesis_internal_use_settings
-        phases = set(hypothesis.Phase)
+        phases = set(own.phases)
         if _subject(item) in FAILED:
             phases -= {hypothesis.Phase.shrink, hypothesis.Phase.explain}
         law._hypothesis_internal_use_settings = hypothesis.settings(own, phases=tuple(phases))
@@ -181,8 +181,7 @@ def pytest_runtest_makereport(
         error = call.excinfo.value if call.excinfo else None
         found = [_finding(one) for one in disagreements(error)]
         for entry in found:
-            if entry["replay"]:
-                report.sections.append(("run this case again", entry["replay"]))
+            report.sections.append(("run this case again", entry["replay"]))
         entry = {
             "law": item.originalname if isinstance(item, pytest.Function) else item.name,
             "file": item.path.stem,
@@ -198,11 +197,10 @@ def pytest_runtest_makereport(
 def _finding(disagreement: Disagreement) -> dict[str, Any]:
     """Return a disagreement as data, its case written to a file that can be run again."""
     finding = disagreement.finding
-    text, again = str(disagreement), ""
-    if isinstance(finding.source, Case):
-        path = replay.save(finding.source, options.FAILURES, text.splitlines()[0])
-        again = f"twingrad parity --replay {path}"
-        text = f"{text}\n or: {again}"
+    text = str(disagreement)
+    path = replay.save(finding.source, options.FAILURES, text.splitlines()[0])
+    again = f"twingrad parity --replay {path}"
+    text = f"{text}\n or: {again}"
     sides = {"wrong": finding.wrong, "worse": finding.worse}
     return {"text": text, "replay": again, "tensor": finding.what} | sides
 

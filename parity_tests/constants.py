@@ -2,9 +2,9 @@
 
 `constants.json` holds a row for each layer, tensor and dtype. `c` scales the derived bound of
 bounds.py; it is at most 1, since the derivation is a guarantee. `observed` is the largest error of
-each backend, as a share of the derived bound, that the calibration saw: an error beyond RATCHET
-times that is a regression even inside the bound. `twingrad parity --calibrate` writes new and lower
-numbers; a higher one is written by hand, by someone who knows why.
+each backend, as a share of the derived bound, that any calibration saw. `twingrad parity
+--calibrate` gives a c to what has none and changes no other; that is done by hand, by someone who
+knows why: a row that is taken out is measured anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 FILE = Path(__file__).parent / "constants.json"
 SCHEMA = 1
-RATCHET = 1.5
 MARGIN = 4.0  # of c over the largest error observed
 LEAST = 1 / 64  # of c: below it the bound would be less than one rounding of the result
 
@@ -46,9 +45,9 @@ def recorded(layer: str, what: str, dtype: str, backend: str) -> float | None:
 
 
 def calibrated(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Return the rows to freeze after a calibration, and what only a person may raise.
+    """Return the rows to freeze after a calibration, and each c that has lost half its margin.
 
-    `rows` are those of a run's record. A frozen number stays where the new one is higher.
+    `rows` are those of a run's record. A frozen c stays; only a person may raise it.
     """
     observed: dict[Key, dict[str, float]] = {}
     for row in rows:
@@ -58,16 +57,15 @@ def calibrated(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], list[
     raised = []
     for (layer, what, dtype), seen in sorted(observed.items()):
         row = kept.setdefault(layer, {}).setdefault(what, {}).setdefault(dtype, {})
-        c = _rounded_up(min(max(MARGIN * max(seen.values()), LEAST), 1.0))
-        if c > row.get("c", 1.0):
-            raised.append(f"{layer} {what} {dtype}: c is {row['c']}, measured {c}")
-        row["c"] = min(c, row.get("c", 1.0))
-        for backend, ratio in seen.items():
-            before = row.setdefault("observed", {}).get(backend)
-            ratio = _rounded_up(ratio)
-            if before is not None and ratio > RATCHET * before:
-                raised.append(f"{layer} {what} {dtype}: {backend} was {before}, is {ratio}")
-            row["observed"][backend] = ratio if before is None else min(ratio, before)
+        before = row.get("observed", {})
+        row["observed"] = before | {
+            backend: max(rounded_up(ratio), before.get(backend, 0.0))
+            for backend, ratio in seen.items()
+        }
+        most = max(row["observed"].values())
+        row.setdefault("c", rounded_up(min(max(MARGIN * most, LEAST), 1.0)))
+        if row["c"] < 1 and most > 2 / MARGIN * row["c"]:
+            raised.append(f"{layer} {what} {dtype}: c is {row['c']}, and {most} was measured")
     return kept, raised
 
 
@@ -97,7 +95,7 @@ def _row(layer: str, what: str, dtype: str) -> dict[str, Any]:
     return row
 
 
-def _rounded_up(value: float) -> float:
+def rounded_up(value: float) -> float:
     """Return the next number of two digits that is not below."""
     if value == 0:
         return 0.0

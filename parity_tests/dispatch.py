@@ -7,19 +7,23 @@ variables, and with one and with two threads.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from twingrad.benchmarks.environment import cpu_features
+from twingrad.core.errors import BackendError
 from twingrad.parity_tests.options import Options
+from twingrad.parity_tests.witnesses import Recorded
 
 V3, V4 = "X86_V3", "X86_V4"
 NO_V4 = "AVX512_ICL AVX512_SPR X86_V4"
@@ -78,6 +82,21 @@ def run(options: Options, jobs: int) -> list[Run]:
             progress.update(task, description=words)
             runs.append(_run(setting, options, jobs))
     return runs
+
+
+def measured(file: Path) -> list[list[Recorded]]:
+    """Return the errors on each witness of a file, under each setting."""
+    program = "from twingrad.parity_tests.witnesses import main; main()"
+    found = []
+    for setting in SETTINGS:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(file)],
+            env=environment_for(setting), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise BackendError(f"{setting.name}: {done.stderr.strip().splitlines()[-1]}")
+        found.append(json.loads(done.stdout))
+    return found
 
 
 def table(runs: list[Run]) -> Table:

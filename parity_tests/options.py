@@ -28,7 +28,7 @@ class Options:
     backend: str = "numpy"
     reference: str = "torch"
     profile: str = "dev"
-    calibrating: bool = False  # nothing is held to what was recorded before
+    calibrating: bool = False  # the worst cases are kept whole
 
     @property
     def backends(self) -> tuple[str, ...]:

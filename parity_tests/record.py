@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from twingrad.core.spec import Array
+from twingrad.parity_tests import replay
+from twingrad.parity_tests.options import options
+from twingrad.parity_tests.strategies import Case, Walk
 
 # Errors are counted by their power of two: exactly 0, below 2^-5 ulp, below 2^-4, ..., above 2^22.
 BINS = 30
@@ -24,7 +27,7 @@ class Row:
     ratio: float = 0.0  # the largest share of the derived bound
     bins: list[int] = field(default_factory=lambda: [0] * BINS)
     worst: dict[str, Any] = field(default_factory=dict)
-    inputs: object = ""  # of the worst case; written out only when the row is
+    inputs: Case | Walk | None = None  # the worst case; written out only when the row is
 
 
 class Record:
@@ -40,7 +43,7 @@ class Record:
         ratio: Array,
         values: tuple[Array, Array],
         indices: Array,
-        inputs: object,
+        inputs: Case | Walk,
     ) -> None:
         """Note one tensor's errors, in ulp and as shares of the derived bound.
 
@@ -68,14 +71,13 @@ class Record:
         names = ("layer", "dtype", "what", "backend")
         rows = []
         for key, row in self.rows.items():
-            inputs = row.inputs if isinstance(row.inputs, str) else repr(row.inputs)
             figures = {"cases": row.cases, "elements": row.elements, "bins": row.bins}
-            worst = row.worst | {"inputs": inputs} if row.worst else {}
-            rows.append(
-                dict(zip(names, key, strict=True))
-                | figures
-                | {"ulp": row.ulp, "ratio": row.ratio, "worst": worst}
-            )
+            worst = row.worst | {"inputs": repr(row.inputs)} if row.worst else {}
+            made = dict(zip(names, key, strict=True)) | figures
+            made |= {"ulp": row.ulp, "ratio": row.ratio, "worst": worst}
+            if options().calibrating and row.inputs is not None:
+                made["witness"] = replay.written(row.inputs)
+            rows.append(made)
         self.rows.clear()
         return rows
 

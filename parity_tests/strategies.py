@@ -31,6 +31,7 @@ from twingrad.core.spec import (
     Setting,
 )
 
+SHAPE = (3, 5)  # of the weight that an optimizer walks with
 SHOWN_ELEMENTS = 64  # of an array in a message; larger ones are abridged
 MAX_SMALL_LENGTH = 4  # of each dimension of a small case
 LARGE_LENGTHS = (1, 7, 33, 64, 127, 128, 129)  # odd, prime, and one off the width of a vector
@@ -61,6 +62,19 @@ class Case:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(f"Case of {self.spec.name}:\n{self!r}")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Where an optimizer goes from a drawn weight, by drawn gradients, with some settings."""
+
+    optimizer: OptimizerSpec
+    dtype: str
+    settings: dict[str, Any]
+    seed: int  # of the weight and of all gradients
+
+    def __repr__(self) -> str:
+        return f"settings = {self.settings}\nseed = {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -269,6 +283,13 @@ def optimizer_settings(spec: OptimizerSpec) -> st.SearchStrategy[dict[str, Any]]
 
     drawn = {name: setting(name, s) for name, s in spec.settings.items()}
     return st.fixed_dictionaries(drawn).map(compatible)
+
+
+@st.composite
+def walks(draw: st.DrawFn, optimizer: OptimizerSpec, dtype: str) -> Walk:
+    """Draw an optimizer's settings, and the seed of what it is given."""
+    settings = draw(optimizer_settings(optimizer), label="settings")
+    return Walk(optimizer, dtype, settings, draw(st.integers(0, 2**32 - 1), label="seed"))
 
 
 def output_shape(spec: LayerSpec, inputs: Arrays, settings: dict[str, Any]) -> tuple[int, ...]:

@@ -23,6 +23,15 @@ def test_nothing_is_left_at_p_1(junk: float, dtype: str) -> None:
             np.testing.assert_array_equal(grads["x"], np.zeros(3, dtype), name, strict=True)
 
 
+def test_an_infinite_value_that_all_see_spoils_its_own_feature(dtype: str) -> None:
+    """Without a mask nothing has to be kept out, so nothing beside it is touched."""
+    inputs = {name: np.ones((2, 3), dtype) for name in ("query", "key", "value")}
+    inputs["value"][0, 1] = INF
+    for name in options().backends:
+        y = tg.forward("attention", inputs, backend=name)
+        np.testing.assert_array_equal(y, np.array([[1, INF, 1]] * 2, dtype), name)
+
+
 @pytest.mark.parametrize("spoilt", ["query", "key", "value"])
 def test_a_nan_that_is_seen_spoils_the_gradients(spoilt: str, dtype: str) -> None:
     """Causal, with a NaN at the end: the last query's gradient, and those of all that it sees.

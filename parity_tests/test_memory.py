@@ -12,9 +12,7 @@ from hypothesis import given
 import twingrad as tg
 from twingrad.core.spec import OptimizerSpec
 from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import optimizer_settings
-
-SHAPE = (3, 5)
+from twingrad.parity_tests.strategies import SHAPE, optimizer_settings
 
 
 @given(data=st.data())

@@ -17,8 +17,8 @@ from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import faults
 from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient
 from twingrad.parity_tests.record import RECORD
+from twingrad.parity_tests.recurrence import Recurrence
 from twingrad.parity_tests.strategies import Case, cases, large_cases
-from twingrad.parity_tests.test_optimizer_trajectory import Path
 
 EXAMPLES = 60  # more than a law's own, since a fault may need a rare setting to show
 
@@ -89,7 +89,7 @@ def leaves_the_path(step: Callable[..., tuple[Array, Arrays]]) -> bool:
     rng = np.random.default_rng(29)
     chosen = ADAMW.defaults() | {"eps": 1e-3}
     weight: Array = rng.standard_normal((3, 5))
-    path = Path(ADAMW, chosen, weight)
+    path = Recurrence(ADAMW, chosen, weight)
     state: Arrays = {name: np.zeros((3, 5)) for name in ADAMW.state}
     for _ in range(3):
         grad = rng.standard_normal((3, 5))

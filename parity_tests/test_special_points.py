@@ -32,6 +32,30 @@ def test_a_power_of_0(power: float, y: float, grad_x: float, grad_power: float, 
             np.testing.assert_array_equal(values, np.full(3, expected, dtype), name, strict=True)
 
 
+def test_a_negative_0_passes_through_a_slice_and_is_lost_in_a_sum(dtype: str) -> None:
+    """A slice's gradient is moved, bit for bit; what is picked by number is added to 0."""
+    x, grad_y = np.ones((2, 3), dtype), np.full((1, 3), -0.0, dtype)
+    for name in options().backends:
+        for index, moved in ((slice(0, 1), [[True] * 3, [False] * 3]), ([0], [[False] * 3] * 2)):
+            _, grads = tg.vjp("getitem", {"x": x}, grad_y, backend=name, index=index)
+            np.testing.assert_array_equal(grads["x"], np.zeros((2, 3), dtype), name)
+            np.testing.assert_array_equal(np.signbit(grads["x"]), moved, f"{index} on {name}")
+
+
+def test_an_infinite_weight_stays_where_nothing_decays(dtype: str) -> None:
+    """0 * inf is NaN: no decay is no term, not a term of 0."""
+    weight, grad = np.array([np.inf, -np.inf], dtype), np.ones(2, dtype)
+    settings: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9}, "adamw": {}}
+    for optimizer, others in settings.items():
+        for name in options().backends:
+            new, state = tg.optimizer_step(
+                optimizer, weight, grad, backend=name, weight_decay=0.0, **others
+            )
+            np.testing.assert_array_equal(new, weight, f"{optimizer} on {name}")
+            for key in set(state["0"]) - {"step"}:
+                assert np.isfinite(state["0"][key]).all(), f"{optimizer} on {name}"
+
+
 @pytest.mark.parametrize("index", [[0, 2, 0], ([0, 2, 0],), np.array([0, 2, 0])], ids=str)
 def test_an_element_that_is_picked_twice_gets_both_gradients(index: Any, dtype: str) -> None:
     """Whatever the indices are written in: a list, or an array."""

@@ -13,14 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
+from twingrad.backends.numpy_backend.kernels import OPTIMIZERS as STEPS
 from twingrad.core.calls import layer
 from twingrad.core.errors import DataError
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
+from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.parity_tests import options
 from twingrad.parity_tests.faults import distorted_gradient
 from twingrad.parity_tests.replay import load, save
-from twingrad.parity_tests.strategies import Case, cases
+from twingrad.parity_tests.strategies import Case, Walk, cases, walks
 
 
 @settings(
@@ -32,6 +34,7 @@ def test_a_case_comes_back_bit_for_bit(data: st.DataObject, tmp_path: Path) -> N
     dtype = data.draw(st.sampled_from(["float32", "float64"]), label="dtype")
     case = data.draw(cases(layer(name), dtype))
     again = load(save(case, tmp_path, "a test"))
+    assert isinstance(again, Case)
     assert again.spec is case.spec
     assert list(again.inputs) == list(case.inputs)
     for key, array in (*case.inputs.items(), ("grad_y", case.grad_y)):
@@ -47,7 +50,37 @@ def test_a_case_comes_back_bit_for_bit(data: st.DataObject, tmp_path: Path) -> N
 def test_what_is_not_finite_comes_back(tmp_path: Path) -> None:
     x = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324])
     again = load(save(Case(layer("tanh"), {"x": x}, {}, x), tmp_path, ""))
+    assert isinstance(again, Case)
     assert again.inputs["x"].tobytes() == x.tobytes()
+
+
+@given(data=st.data())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_optimizers_walk_comes_back(data: st.DataObject, tmp_path: Path) -> None:
+    spec = data.draw(st.sampled_from([*OPTIMIZERS.values()]), label="optimizer")
+    walk = data.draw(walks(spec, data.draw(st.sampled_from(["float32", "float64"]))), label="walk")
+    assert load(save(walk, tmp_path, "a test")) == walk
+
+
+def test_an_optimizers_walk_is_run_again(
+    twingrad: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = Walk(OPTIMIZERS["sgd"], "float64", OPTIMIZERS["sgd"].defaults(), 3)
+    path = save(walk, tmp_path, "a test")
+    before = options.options()
+    try:
+        assert twingrad("parity", "--replay", path).code == 0
+        honest = STEPS["sgd"]
+        monkeypatch.setitem(
+            STEPS,
+            "sgd",
+            lambda weight, grad, *rest, **named: honest(weight, -grad, *rest, **named),
+        )
+        again = twingrad("parity", "--replay", path)
+    finally:
+        options.use(before)
+    assert again.code == 1
+    assert "is wrong on numpy, right on torch" in again.out
 
 
 def test_a_replayed_fault_fails_and_a_mended_one_does_not(

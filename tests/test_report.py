@@ -17,9 +17,11 @@ import pytest
 from rich.progress import Progress
 
 from twingrad.core.files import OutputError
+from twingrad.core.layers import LAYERS
 from twingrad.parity_tests import report
 from twingrad.parity_tests.options import Options
 from twingrad.parity_tests.record import BINS, Record
+from twingrad.parity_tests.strategies import Case
 from twingrad.parity_tests.suite import Collector, Row
 
 CHROMIUM = next(
@@ -315,7 +317,8 @@ def test_an_error_lies_between_the_edges_of_its_bin() -> None:
     for ulp in (0.0, 1e-9, 1 / 32, 0.4999, 0.5, 1.0, 3.0, 2.0**21, 2.0**22, 1e300):
         record = Record()
         one = np.ones(1)
-        record.add(("tanh", "float32", "y", "numpy"), ulp * one, one, (one, one), one[None], "")
+        case = Case(LAYERS["tanh"], {"x": one}, {}, one)
+        record.add(("tanh", "float32", "y", "numpy"), ulp * one, one, (one, one), one[None], case)
         (row,) = record.drain()
         at = row["bins"].index(1)
         assert lower[at] <= ulp

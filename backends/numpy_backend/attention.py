@@ -46,10 +46,10 @@ def forward(
     weights = softmax.normalised_exp(scores).astype(query.dtype)
     kept, dropped = weights, None
     if keep is not None:
-        kept, dropped = dropout.forward(weights, np.broadcast_to(keep, weights.shape), p)
+        kept, dropped = dropout.forward(weights, keep, p)
     y = kept @ value
     if spoilt is not None:
-        y = y * spoilt
+        y *= spoilt
     return y, Saved(query, key, value, weights, scale, dropped, spoilt)
 
 

@@ -28,4 +28,5 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None]:
 
 def _scale_kept(x: Array, keep: Array, p: float) -> Array:
     multiplier = x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    return np.asarray(np.where(keep, x * multiplier, x.dtype.type(0)))
+    scaled: Array = np.where(keep, x * multiplier, x.dtype.type(0))
+    return scaled

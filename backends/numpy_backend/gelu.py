@@ -23,14 +23,14 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
     At +inf the gate is open and the output is inf; at -inf it is shut and the output is 0.
     """
     gate, _ = _gate_and_slope(x, approximate)
-    y = np.maximum(x, -FAR, dtype=np.float64) * gate
+    y = np.maximum(x, -FAR) * gate
     return y.astype(x.dtype), Saved(x, approximate)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     """Return grad_x = grad_y * (gate + x * gate')."""
     gate, slope = _gate_and_slope(saved.x, saved.approximate)
-    grad_x = grad_y * (gate + np.clip(saved.x, -FAR, FAR, dtype=np.float64) * slope)
+    grad_x = grad_y * (gate + np.clip(saved.x, -FAR, FAR) * slope)
     return (grad_x.astype(grad_y.dtype),)
 
 

@@ -26,13 +26,13 @@ def forward(
     """
     mean = _row_mean(x)
     # A second pass takes the rounding out of the mean, so a constant row is centred to exactly 0.
-    mean = mean + _row_mean(x - mean)
+    mean += _row_mean(x - mean)
     centred = x - mean
     inv_std = 1 / np.sqrt(_row_mean(centred * centred) + eps)
     xhat = centred * inv_std
     y = xhat if weight is None else xhat * weight
     y = y if bias is None else y + bias
-    return y.copy() if y is xhat else y, Saved(xhat, inv_std, weight, bias is not None)
+    return y, Saved(xhat, inv_std, weight, bias is not None)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
@@ -54,5 +54,5 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | 
 
 
 def _row_mean(x: Array) -> Array:
-    mean: Array = x.sum(axis=-1, keepdims=True) / x.dtype.type(max(x.shape[-1], 1))
+    mean: Array = x.sum(axis=-1, keepdims=True) / x.dtype.type(x.shape[-1])
     return mean

@@ -53,13 +53,14 @@ def cdf_and_density(x: Array) -> tuple[Array, Array]:
 
 
 def _near_zero(x: Array) -> Array:
-    """Return Phi(x) - 1/2 for |x| < 1."""
-    square = np.square(np.clip(x, -1, 1))
+    """Return Phi(x) - 1/2, right for |x| < 1."""
+    square = x * x
     total = np.full_like(square, SERIES[-1])
     for coefficient in reversed(SERIES[:-1]):
         total *= square
         total += coefficient
-    return np.asarray(x * total * (1 / math.sqrt(2 * math.pi)))
+    offset: Array = x * total * (1 / math.sqrt(2 * math.pi))
+    return offset
 
 
 def _exp_minus_half_square(x: Array) -> Array:

@@ -143,7 +143,7 @@ def _sum(x: Array, axis: Any = None, keepdim: bool = False) -> tuple[Array, Save
 def _sum_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     (shape,), axis = saved.shapes, saved.setting
     kept = np.sum(np.broadcast_to(False, shape), axis=axis, keepdims=True).shape
-    return (np.broadcast_to(grad.reshape(kept), shape).copy(),)
+    return (np.broadcast_to(grad.reshape(kept), shape),)
 
 
 def _mean(x: Array, axis: Any = None, keepdim: bool = False) -> tuple[Array, Saved]:
@@ -179,7 +179,7 @@ def _transpose_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
 
 
 def _getitem(x: Array, index: Any = ()) -> tuple[Array, Saved]:
-    return np.asarray(x[index]), Saved(shapes=(x.shape,), setting=index)
+    return x[index], Saved(shapes=(x.shape,), setting=index)
 
 
 def _getitem_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
@@ -196,10 +196,9 @@ def _getitem_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     return (grad_x,)
 
 
-def _concat(*arrays: Array, axis: int = 0, **named: Array) -> tuple[Array, Saved]:
-    arrays = arrays or tuple(named.values())
-    shapes = tuple(array.shape for array in arrays)
-    return np.concatenate(arrays, axis=axis), Saved(shapes=shapes, setting=axis)
+def _concat(axis: int = 0, **arrays: Array) -> tuple[Array, Saved]:
+    shapes = tuple(array.shape for array in arrays.values())
+    return np.concatenate(tuple(arrays.values()), axis=axis), Saved(shapes=shapes, setting=axis)
 
 
 def _concat_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:

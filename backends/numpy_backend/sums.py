@@ -26,7 +26,7 @@ def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a in kept)
     rows = np.ascontiguousarray(x.transpose(*kept, *axes))
     count, length = (math.prod(x.shape[a] for a in group) for group in (kept, axes))
-    sums: Array = rows.reshape(count, length).sum(axis=-1)
+    sums: Array = rows.reshape(count, length).sum(axis=1)
     return sums.reshape(shape)
 
 
@@ -36,6 +36,6 @@ def column_sums(x: Array) -> Array:
     whole = rows - rows % RUN
     runs = x[:whole].reshape(rows // RUN, RUN, columns)
     ones = np.ones(RUN, x.dtype)
-    total = (ones[: rows - whole] @ x[whole:]).astype(np.float64)
+    total = ones[: rows - whole] @ x[whole:]
     total += (ones @ runs).sum(axis=0, dtype=np.float64)
     return np.asarray(total, x.dtype)

@@ -64,6 +64,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "properties": ("test_properties",),
     "fairness": ("test_fairness",),
     "every float": ("test_exhaustive",),
+    "worst cases": ("test_ratchet",),
     "error": ("test_error_parity",),
     "tape": ("test_tape",),
 }
