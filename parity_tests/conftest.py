@@ -13,11 +13,12 @@ import pytest
 import torch
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from twingrad.core.backend import load_backend, supports
-from twingrad.core.errors import TwingradError
+from twingrad.core.backend import backends, load_backend, supports
+from twingrad.core.errors import BackendError, TwingradError
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests import options, replay
 from twingrad.parity_tests.checks import Disagreement
 from twingrad.parity_tests.record import RECORD
@@ -57,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "about(*names): the layers of a law that is not run for every spec"
     )
+    config.addinivalue_line("markers", "ours: of our own kernels or oracles, and no other backend")
     try:
         profile = options.parse_profile(config.getoption("--profile") or options.default_profile())
         backend = config.getoption("--backend")
@@ -71,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.getoption("--calibrating"),
         )
         # A missing backend is an error here: a law that is skipped proves nothing.
+        backends()  # refuses a backend that takes the name of another
         for name in chosen.backends:
             load_backend(name)
     except TwingradError as error:
@@ -155,11 +158,11 @@ def _is_wanted(item: pytest.Item) -> bool:
     if Path(__file__).resolve().parent not in item.path.resolve().parents:
         return not chosen.layers
     is_foreign = not set(chosen.backends) <= set(OURS)
-    if is_foreign and item.path.stem not in FOR_ANY_BACKEND:
+    if is_foreign and (item.path.stem not in FOR_ANY_BACKEND or item.get_closest_marker("ours")):
         return False
-    names = [name for mark in item.iter_markers("about") for name in mark.args]
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    names += [params["name"]] if params.get("name") in {**LAYERS, **OPERATIONS} else []
+    if is_foreign and _has_no_spec(item):
+        return False
+    names = _names(item)
     spec = _spec_of(item)
     if spec is None and names:
         wanted = not chosen.layers or bool(set(names) & set(chosen.layers))
@@ -182,6 +185,13 @@ def pytest_runtest_makereport(
         found = [_finding(one) for one in disagreements(error)]
         for entry in found:
             report.sections.append(("run this case again", entry["replay"]))
+        # What a backend returned in a wrong form is told once for each layer, as a wrong number is.
+        backend = options.options().backend
+        found += [
+            {"text": str(one), "replay": "", "tensor": "", "wrong": [backend], "worse": []}
+            for one in _leaves(error)
+            if isinstance(one, BackendError) and str(one).startswith(f"backend {backend!r}: ")
+        ]
         entry = {
             "law": item.originalname if isinstance(item, pytest.Function) else item.name,
             "file": item.path.stem,
@@ -205,14 +215,29 @@ def _finding(disagreement: Disagreement) -> dict[str, Any]:
     return {"text": text, "replay": again, "tensor": finding.what} | sides
 
 
+def _has_no_spec(item: pytest.Item) -> bool:
+    """Whether a law was to run for each spec, and the backend supports none of them."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    names = [part.strip() for name in params for part in name.split(",")]
+    return bool({"spec", "layer", "optimizer"} & {*names}) and _spec_of(item) is None
+
+
 def _spec_of(item: pytest.Item) -> Any:
     params = item.callspec.params if hasattr(item, "callspec") else {}
     found = (params.get(name) for name in ("spec", "layer", "optimizer", "subject"))
-    return next((spec for spec in found if spec is not None), None)
+    return next((spec for spec in found if isinstance(spec, LayerSpec | OptimizerSpec)), None)
+
+
+def _names(item: pytest.Item) -> list[str]:
+    """Return the layers of a law that is not run for every spec."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    named = [params["name"]] if params.get("name") in {**LAYERS, **OPERATIONS} else []
+    return [name for mark in item.iter_markers("about") for name in mark.args] + named
 
 
 def _subject(item: pytest.Item) -> str | None:
-    return getattr(_spec_of(item), "name", None)
+    spec = _spec_of(item)
+    return spec.name if spec else next(iter(_names(item)), None)
 
 
 def _dtype_of(item: pytest.Item) -> str | None:
@@ -222,9 +247,13 @@ def _dtype_of(item: pytest.Item) -> str | None:
 
 def disagreements(error: BaseException | None) -> list[Disagreement]:
     """Return the disagreements in an error, which Hypothesis groups if there are several."""
+    return [one for one in _leaves(error) if isinstance(one, Disagreement)]
+
+
+def _leaves(error: BaseException | None) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        return [found for inner in error.exceptions for found in disagreements(inner)]
-    return [error] if isinstance(error, Disagreement) else []
+        return [found for inner in error.exceptions for found in _leaves(inner)]
+    return [] if error is None else [error]
 
 
 def _seed(config: pytest.Config) -> int | None:

@@ -198,13 +198,20 @@ def print_findings(console: Console, collector: Collector) -> None:
 
     Of a layer that disagrees, the other laws that it breaks are only named.
     """
-    for text in collector.findings.values():
+    more: dict[str | None, list[str]] = {}
+    for nodeid, _, layer in collector.other:
+        more.setdefault(layer, []).append(nodeid)
+    for text in dict.fromkeys(collector.findings.values()):
         console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         console.print()
     disagreeing = {layer for layer, _, _ in collector.findings}
+    for layer in sorted(disagreeing):
+        laws = {nodeid.rpartition("::")[2].partition("[")[0] for nodeid in more.get(layer, ())}
+        if laws:
+            words = f"{layer} breaks more laws: {', '.join(sorted(laws))}\n"
+            console.print(words, markup=False, highlight=False, soft_wrap=True)
     for nodeid, text, layer in collector.other:
         if layer in disagreeing:
-            console.print(f"{nodeid} fails, too", markup=False, highlight=False, soft_wrap=True)
             continue
         console.print(f"{nodeid} failed:", style="red", markup=False, highlight=False)
         lines = text.splitlines()

@@ -8,6 +8,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given
 
 from twingrad.core.spec import LayerSpec
@@ -44,6 +45,7 @@ def test_backward_is_the_adjoint_of_the_derivative(spec: LayerSpec, data: st.Dat
         )
 
 
+@pytest.mark.ours
 @given(data=st.data())
 def test_the_complex_step_is_the_derivative(layer: LayerSpec, data: st.DataObject) -> None:
     """The oracle itself: a complex step of a definition agrees with a central difference of it."""

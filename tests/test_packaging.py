@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,8 +18,12 @@ ROOMS = ("core", "backends", "parity_tests", "benchmarks", "models")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from the sdist, as a package index would hold it."""
     folder = tmp_path_factory.mktemp("dist")
+    # A build writes beside its sources, and another process may be building, too.
+    sources = folder / "sources"
+    left = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, sources, symlinks=True, ignore=left)
     subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)],
+        [sys.executable, "-m", "build", "--outdir", str(folder), str(sources)],
         check=True,
         capture_output=True,
     )

@@ -36,6 +36,6 @@ def column_sums(x: Array) -> Array:
     whole = rows - rows % RUN
     runs = x[:whole].reshape(rows // RUN, RUN, columns)
     ones = np.ones(RUN, x.dtype)
-    total = ones[: rows - whole] @ x[whole:]
+    total: Array = ones[: rows - whole] @ x[whole:]
     total += (ones @ runs).sum(axis=0, dtype=np.float64)
-    return np.asarray(total, x.dtype)
+    return total

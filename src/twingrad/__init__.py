@@ -3,7 +3,7 @@
 The folders beside this file are links to those of the same name at the top of the repository.
 """
 
-from twingrad.core.backend import Backend, backends, load_backend, no_grad
+from twingrad.core.backend import Backend, LayerBackend, backends, load_backend, no_grad
 from twingrad.core.build import build, convert, tensor
 from twingrad.core.calls import (
     concat,
@@ -50,6 +50,7 @@ __all__ = [
     "Checkpoint",
     "DataLoader",
     "Dropout",
+    "LayerBackend",
     "LayerNorm",
     "LayerSpec",
     "Linear",
