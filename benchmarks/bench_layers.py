@@ -53,8 +53,18 @@ LENGTHS: dict[str, dict[str, Lengths]] = {
         "medium": {"...": (2, 8), "q": (256,), "d": (64,), "k": (256,), "v": (64,)},
         "large": {"...": (2, 8), "q": (1024,), "d": (64,), "k": (1024,), "v": (64,)},
     },
+    "embedding": {
+        "small": {"...": (16, 32), "n": (1000,), "d": (128,)},
+        "medium": {"...": (32, 128), "n": (8000,), "d": (256,)},
+        "large": {"...": (32, 512), "n": (30522,), "d": (768,)},
+    },
     "dropout": ELEMENTWISE,
     "bce_with_logits": ELEMENTWISE,
+    "cross_entropy": {
+        "small": {"...": (80,), "classes": (1000,)},
+        "medium": {"...": (640,), "classes": (8000,)},
+        "large": {"...": (640,), "classes": (30522,)},
+    },
 }
 
 
@@ -162,8 +172,8 @@ def draw_inputs(spec: LayerSpec, optional: tuple[str, ...], lengths: Lengths, dt
     """
     generator = np.random.default_rng(SEED)
     return {
-        name: _draw(generator, spec, name, _shape(text, lengths)).astype(
-            bool if name in spec.booleans else dtype
+        name: _draw(generator, spec, name, lengths).astype(
+            "bool" if name in spec.booleans else "int64" if name in spec.indices else dtype
         )
         for name, text in spec.inputs.items()
         if name not in spec.optional or name in optional
@@ -193,9 +203,10 @@ def _shape(text: str, lengths: Lengths) -> tuple[int, ...]:
     return tuple(length for dim in text.split() for length in lengths[dim])
 
 
-def _draw(
-    generator: np.random.Generator, spec: LayerSpec, name: str, shape: tuple[int, ...]
-) -> Array:
+def _draw(generator: np.random.Generator, spec: LayerSpec, name: str, lengths: Lengths) -> Array:
+    shape = _shape(spec.inputs[name], lengths)
+    if name in spec.indices:
+        return generator.integers(0, lengths[spec.indices[name]][0], shape)
     if name in spec.booleans:
         return generator.random(shape) < KEPT
     if name in spec.labels:

@@ -19,9 +19,10 @@ from twingrad.core.errors import (
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.shapes import Shape, bind
-from twingrad.core.spec import Array, LayerSpec, OptimizerSpec
+from twingrad.core.spec import Array, Integer, LayerSpec, OptimizerSpec
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 Signature = tuple[tuple[str, Shape, str], ...]  # of each input: name, shape, dtype
 
 
@@ -79,6 +80,10 @@ def check_signature(spec_name: str, signature: Signature) -> None:
             if dtype != "bool":
                 raise DTypeError(f"{spec.name}: {name} must be boolean; got {dtype}")
             continue
+        if name in spec.indices:
+            if dtype not in INTEGERS:
+                raise DTypeError(f"{spec.name}: {name} must be integers; got {dtype}")
+            continue
         if dtype not in FLOATS:
             advice = "; convert it, such as x.astype('float32')" if "int" in dtype else ""
             raise DTypeError(f"{spec.name}: {name} must be floating; got {dtype}{advice}")
@@ -90,6 +95,45 @@ def check_signature(spec_name: str, signature: Signature) -> None:
             )
     if spec.name in LAYERS:
         bind(spec, {name: shape for name, shape, _ in signature})
+
+
+def check_indices(spec: LayerSpec, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise DataError or SettingError for an integer that is no place along its dimension.
+
+    `arrays` are of any backend.
+    """
+    shapes = {name: tuple(x.shape) for name, x in arrays.items()}
+    for name, dim in spec.indices.items():
+        ids, length = arrays[name], number_of_places(spec, name, shapes)
+        wrong, ignored = (ids < 0) | (ids >= length), ""
+        if "ignore_index" in settings:
+            wrong &= ids != settings["ignore_index"]
+            ignored = f" or ignore_index = {settings['ignore_index']}"
+        if bool(wrong.any()):
+            index = tuple(np.argwhere(np.array(wrong.tolist()))[0].tolist())
+            raise DataError(
+                f"{spec.name}: {dim} is {length}, so {name} must be in 0...{length - 1}{ignored}; "
+                f"got {int(ids[index])} at index ({_place(index)})"
+            )
+        for key, setting in spec.settings.items():
+            value = settings[key]
+            is_place = isinstance(setting, Integer) and setting.place == dim and value is not None
+            if is_place and value >= length:
+                raise SettingError(
+                    f"{spec.name}: {dim} is {length}, so {key} must be in 0...{length - 1}; "
+                    f"got {value}"
+                )
+
+
+def number_of_places(spec: LayerSpec, name: str, shapes: Mapping[str, Shape]) -> int:
+    """Return the length of the dimension in which the integers called `name` are places."""
+    dim = spec.indices[name]
+    other, dims = next(
+        (other, dims)
+        for other, text in spec.inputs.items()
+        if other in shapes and dim in (dims := text.split())
+    )
+    return shapes[other][dims.index(dim) - len(dims)]
 
 
 def check_grad_y(spec: LayerSpec, grad_y: Array, y: Array) -> None:
@@ -107,8 +151,7 @@ def check_grad_y(spec: LayerSpec, grad_y: Array, y: Array) -> None:
 
 def nan_label(spec: LayerSpec, name: str, index: Iterable[int]) -> DataError:
     """Return the error for a label that is NaN."""
-    place = ", ".join(str(int(i)) for i in index)
-    return DataError(f"{spec.name}: {name} must not be NaN; got NaN at index ({place})")
+    return DataError(f"{spec.name}: {name} must not be NaN; got NaN at index ({_place(index)})")
 
 
 def no_gradient(spec: LayerSpec, name: str) -> GradientError:
@@ -136,3 +179,7 @@ def explain(
         )
         return f"{spec.name}: {called} do not fit: {' '.join(str(error).split())}"
     return None
+
+
+def _place(index: Iterable[int]) -> str:
+    return ", ".join(str(int(i)) for i in index)

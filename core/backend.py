@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 import numpy as np
 
-from twingrad.core.arguments import FLOATS, check_signature, explain, full_settings, nan_label
+from twingrad.core.arguments import (
+    FLOATS,
+    check_indices,
+    check_signature,
+    explain,
+    full_settings,
+    nan_label,
+)
 from twingrad.core.errors import BackendError, ShapeError, TwingradError, UnknownNameError
 from twingrad.core.layers import LAYERS
 from twingrad.core.optimizers import OPTIMIZERS
@@ -332,6 +339,8 @@ class ForeignBackend:
         check_signature(
             spec.name, tuple((name, x.shape, x.dtype.name) for name, x in inputs.items())
         )
+        if spec.indices:
+            check_indices(spec, inputs, settings)
         for name in spec.labels:
             if name in inputs and np.isnan(inputs[name]).any():
                 raise nan_label(spec, name, np.argwhere(np.isnan(inputs[name]))[0])

@@ -120,6 +120,41 @@ def bce_with_logits(
     return np.asarray(total / loss.size if reduction == "mean" and loss.size else total)
 
 
+def embedding(ids: Array, weight: Array, padding_idx: int | None = None) -> Array:
+    # The row of padding_idx is a constant: no step along it is seen.
+    rows = np.arange(len(weight))[:, None]
+    y: Array = np.where(rows == padding_idx, weight.real, weight)[ids]
+    return y
+
+
+def cross_entropy(
+    x: Array,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Array:
+    counted = target != ignore_index
+    x = np.where(counted[..., None], x, 0)  # what is not counted is absent, NaN or not
+    weight = np.ones(x.shape[-1], x.real.dtype) if weight is None else weight
+    places = np.where(counted, target, 0)[..., None]
+    surprise = -log_softmax(x)
+    weights = np.where(counted, weight[places[..., 0]], 0)
+    # A part of 0 takes its class out of the loss, even where the surprise is infinite.
+    smoothing = x.real.dtype.type(label_smoothing)
+    own = (1 - smoothing) * weights
+    loss = np.where(own == 0, 0, own * np.take_along_axis(surprise, places, -1)[..., 0])
+    if label_smoothing:
+        spread = smoothing / x.shape[-1] * weight
+        loss = loss + np.where(spread == 0, 0, spread * surprise).sum(axis=-1)
+    loss = np.where(counted, loss, 0)
+    if reduction == "none":
+        return loss
+    total, count = loss.sum(), weights.sum()
+    return np.asarray(total / count if reduction == "mean" and count else total)
+
+
 def visible_pairs(query: Array, key: Array, mask: Array | None, causal: bool) -> Array:
     """Return which query may attend to which key, as booleans (..., q, k); causal is top-left."""
     shape = (*query.shape[:-1], key.shape[-2])

@@ -1,7 +1,7 @@
 """Every layer that a backend provides, as data."""
 
 from twingrad.core import definitions
-from twingrad.core.spec import Choice, Flag, LayerSpec, Number
+from twingrad.core.spec import Choice, Flag, Integer, LayerSpec, Number
 
 REDUCTION = Choice("mean", ("mean", "sum", "none"))
 
@@ -152,6 +152,43 @@ BCE_WITH_LOGITS = LayerSpec(
     ),
 )
 
+EMBEDDING = LayerSpec(
+    name="embedding",
+    formula="y = weight[ids]",
+    inputs={"ids": "...", "weight": "n d"},
+    indices={"ids": "n"},
+    output="... d",
+    source="torch.nn.functional.embedding",
+    definition=definitions.embedding,
+    settings={"padding_idx": Integer(None, place="n")},
+    meaning=(
+        "ids outside 0...n-1 are refused; the gradients of an id that occurs twice add up; the row "
+        "of padding_idx is read as any other, and its gradient is exactly 0"
+    ),
+)
+
+CROSS_ENTROPY = LayerSpec(
+    name="cross_entropy",
+    formula="y = reduction(-weight[target] * log_softmax(x)[target])",
+    inputs={"x": "... classes", "target": "...", "weight": "classes"},
+    optional=("weight",),
+    constants=("weight",),
+    indices={"target": "classes"},
+    output="... or scalar",
+    source="torch.nn.functional.cross_entropy",
+    definition=definitions.cross_entropy,
+    settings={
+        "ignore_index": Integer(-100),
+        "label_smoothing": Number(0.0, low=0.0, high=1.0),
+        "reduction": REDUCTION,
+    },
+    meaning=(
+        "a target of ignore_index is not counted; the mean is weighted, over the counted targets, "
+        "and 0 if there are none; label_smoothing s gives each class s / classes of the target; a "
+        "logit of -inf is absent, as in log_softmax: its gradient is exactly 0"
+    ),
+)
+
 LAYERS: dict[str, LayerSpec] = {
     spec.name: spec
     for spec in (
@@ -164,7 +201,9 @@ LAYERS: dict[str, LayerSpec] = {
         LOG_SOFTMAX,
         LAYER_NORM,
         ATTENTION,
+        EMBEDDING,
         DROPOUT,
         BCE_WITH_LOGITS,
+        CROSS_ENTROPY,
     )
 }

@@ -11,7 +11,7 @@ import numpy as np
 from twingrad.core.arguments import check_setting, spec_of
 from twingrad.core.backend import Backend, Tensor, backend_of, load_backend
 from twingrad.core.errors import BackendError, SettingError, ShapeError
-from twingrad.core.random import Constant, Draws, Initial, fan_in_uniform
+from twingrad.core.random import Constant, Draws, Initial, Normal, fan_in_uniform
 from twingrad.core.spec import Array
 from twingrad.core.state import LoadedKeys, load_state_dict
 
@@ -324,6 +324,36 @@ class LayerNorm(Module):
         return f"{self.normalized_shape[0]}, eps={self.eps}"
 
 
+class Embedding(Module):
+    """A row of weight (num_embeddings, embedding_dim) for each id; that of padding_idx is 0.
+
+    A negative padding_idx counts from the end, as in torch.
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None
+    ) -> None:
+        super().__init__()
+        self.num_embeddings = length_of("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = length_of("Embedding", "embedding_dim", embedding_dim)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise SettingError(
+                f"Embedding: padding_idx must be within num_embeddings = {num_embeddings}; "
+                f"got {padding_idx!r}"
+            )
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        initial = Normal(1.0, zero_row=self.padding_idx)
+        self.weight: Any = Parameter((num_embeddings, embedding_dim), initial)
+
+    def forward(self, ids: Any) -> Tensor:
+        inputs = {"ids": ids, "weight": self.weight}
+        return apply(self, "embedding", inputs, padding_idx=self.padding_idx)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
 class Dropout(Module):
     """In training, each element is 0 with probability p, and the others are scaled up."""
 
@@ -357,6 +387,46 @@ class BCEWithLogitsLoss(Module):
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}"
+
+
+class CrossEntropyLoss(Module):
+    """Cross entropy of integer targets with logits; weight is an array, a number for each class.
+
+    Shapes: x (N, classes) or (classes), or (N, classes, d1, ...) as in torch, and target the same
+    without classes.
+    """
+
+    def __init__(
+        self,
+        weight: Any = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("ignore_index", ignore_index),
+            ("reduction", reduction),
+            ("label_smoothing", label_smoothing),
+        ):
+            check_setting(spec_of("cross_entropy"), name, value)
+        self.weight, self.ignore_index = weight, ignore_index
+        self.reduction, self.label_smoothing = reduction, label_smoothing
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        for axis in range(1, x.ndim - 1):
+            x = x.transpose(axis, axis + 1)  # the classes move to the end
+        return apply(
+            self,
+            "cross_entropy",
+            {"x": x, "target": target, "weight": self.weight},
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
 
 
 def _recipe(module: Module) -> str:

@@ -65,7 +65,21 @@ class Constant:
         return np.full(shape, self.value)
 
 
-Initial = Uniform | Constant
+@dataclass(frozen=True)
+class Normal:
+    """Initial values drawn from a normal distribution around 0; one row may be 0 instead."""
+
+    std: float
+    zero_row: int | None = None
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        values = rng.normal(0, self.std, shape)
+        if self.zero_row is not None:
+            values[self.zero_row] = 0
+        return values
+
+
+Initial = Uniform | Normal | Constant
 
 
 def fan_in_uniform(fan_in: int) -> Uniform:

@@ -50,6 +50,26 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Integer:
+    """A setting that is an integer; `place`: the number of a place along this dimension."""
+
+    default: int | None
+    place: str = ""
+
+    @property
+    def valid(self) -> str:
+        words = f"an integer in 0...{self.place} - 1" if self.place else "an integer"
+        return words if self.default is not None else f"{words}, or None"
+
+    def accepts(self, value: object) -> bool:
+        if value is None:
+            return self.default is None
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            return False
+        return bool(value >= 0) or not self.place
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A setting that is one of a few words."""
 
@@ -111,7 +131,7 @@ class Structural:
         return True
 
 
-Setting = Number | Choice | Flag | Pair | Structural
+Setting = Number | Integer | Choice | Flag | Pair | Structural
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -133,6 +153,7 @@ class LayerSpec:
     broadcast: tuple[str, ...] = ()  # any shape that broadcasts to the one written
     booleans: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()  # floating, but data: no gradient flows to them
+    indices: Mapping[str, str] = field(default_factory=dict)  # integers: places along a dimension
     labels: tuple[str, ...] = ()  # NaN is refused here, since no loss can mean it
     variadic: bool = False  # as many inputs as one likes, named x0, x1, ...
     meaning: str = ""  # what could be misread
@@ -146,7 +167,7 @@ class LayerSpec:
     @property
     def differentiable(self) -> tuple[str, ...]:
         """The inputs that get a gradient, in the order of `inputs`."""
-        data = {*self.booleans, *self.constants}
+        data = {*self.booleans, *self.constants, *self.indices}
         return tuple(name for name in self.inputs if name not in data)
 
     def defaults(self) -> dict[str, Any]:

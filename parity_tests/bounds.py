@@ -57,7 +57,7 @@ def derived(case: Case) -> dict[str, Array]:
     """Return the error in each element of y and of each gradient that rounding can explain."""
     info = np.finfo(case.dtype)
     wide = {
-        name: x if x.dtype == bool else x.astype(precise(case.dtype))
+        name: x.astype(precise(case.dtype)) if x.dtype.kind == "f" else x
         for name, x in case.inputs.items()
     }
     grad_y = np.abs(case.grad_y.astype(precise(case.dtype)))
@@ -246,6 +246,51 @@ def _bce_with_logits(
     return {"y": total / count, "grad_x": g * grad / count}
 
 
+def _embedding(g: Array, ids: Array, weight: Array, padding_idx: int | None = None) -> Weights:
+    total, counts = np.zeros_like(weight), np.zeros(len(weight))
+    np.add.at(total, ids, g)
+    np.add.at(counts, ids, 1)
+    if padding_idx is not None:
+        total[padding_idx] = 0
+    sums = np.array([roundings(int(count)) for count in counts])
+    return {"y": EXACT, "grad_weight": sums[:, None] * total}
+
+
+def _cross_entropy(
+    g: Array,
+    x: Array,
+    target: Array,
+    weight: Array | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Weights:
+    classes = x.shape[-1]
+    surprise, logits = -definitions.log_softmax(x), _log_softmax(np.ones_like(x), x)
+    counted = (target != ignore_index)[..., None]
+    each = np.ones(classes, x.dtype) if weight is None else np.abs(weight)
+    is_target = counted & (np.arange(classes) == target[..., None])
+    parts = is_target * each * (1 - label_smoothing) + counted * each * (label_smoothing / classes)
+    # What is absent, or has no part, is left out.
+    size = np.where((parts == 0) | np.isinf(surprise), 0, parts * np.abs(surprise))
+    of_logits = np.where(parts == 0, 0, parts * logits["y"])
+    sums = roundings(classes) if label_smoothing else 0
+    loss = (of_logits + (4 * BASIC + sums) * size).sum(axis=-1)
+    present = np.where(np.isneginf(x), 0, parts)
+    whole = present.sum(axis=-1, keepdims=True)
+    # What the gradient of log_softmax costs for an upstream gradient of -parts.
+    grad = _log_softmax(present, x)["grad_x"] + (4 * BASIC + sums) * (
+        present + definitions.softmax(x) * whole
+    )
+    if reduction == "none":
+        return {"y": loss, "grad_x": g[..., None] * grad}
+    count = (is_target * each).sum() if reduction == "mean" else 1
+    rows = roundings(target.size)
+    total = loss.sum() + 2 * rows * size.sum()
+    scale = 1 / count if count else 1
+    return {"y": total * scale, "grad_x": g * scale * (1 + rows / 4) * grad}
+
+
 def _summed(weight: Array, shape: tuple[int, ...]) -> Array:
     """Return the weight of what is summed over all axes along which `shape` was stretched."""
     lead = weight.ndim - len(shape)
@@ -342,7 +387,9 @@ BOUNDS: dict[str, Callable[..., Weights]] = {
     "layer_norm": _layer_norm,
     "attention": _attention,
     "dropout": _dropout,
+    "embedding": _embedding,
     "bce_with_logits": _bce_with_logits,
+    "cross_entropy": _cross_entropy,
     "add": _add,
     "sub": lambda g, x, y: _add(g, x, -y),
     "mul": _mul,

@@ -229,11 +229,11 @@ def _calibrate(console: Console, options: Options, jobs: int) -> None:
     if code:
         raise typer.Exit(INTERRUPTED if code == 2 else 1)
     rows, raised = constants.calibrated(collector.measured)
-    facts = environment()
+    facts, before = environment(), constants.frozen()["measured"]
     measured = {
         "examples": options.examples,
         "seed": options.seed,
-        "cases": sum(row["cases"] for row in collector.measured),
+        "cases": before.get("cases", 0) + sum(row["cases"] for row in collector.measured),
         "versions": {name: facts["versions"][name] for name in ("numpy", "torch")},
         "cpu": facts["cpu"],
         "torch": facts["torch"]["kernels"],

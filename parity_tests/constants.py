@@ -75,7 +75,8 @@ def write(rows: Mapping[str, Any], measured: Mapping[str, Any], file: Path = FIL
     for layer, tensors in sorted(rows.items()):
         for what, dtypes in sorted(tensors.items()):
             for dtype, row in sorted(dtypes.items()):
-                lines.append((layer, what, dtype, json.dumps(row)))
+                ordered = {"c": row["c"], "observed": row["observed"]}
+                lines.append((layer, what, dtype, json.dumps(ordered)))
     nested: dict[str, dict[str, list[str]]] = {}
     for layer, what, dtype, row in lines:
         nested.setdefault(layer, {}).setdefault(what, []).append(f'    "{dtype}": {row}')

@@ -83,7 +83,7 @@ def _evaluate(spec: LayerSpec, inputs: Arrays, settings: dict[str, Any]) -> Arra
 
 def _widened(case: Case) -> Arrays:
     wide = precise(case.dtype)
-    return {name: x if x.dtype == bool else x.astype(wide) for name, x in case.inputs.items()}
+    return {name: x.astype(wide) if x.dtype.kind == "f" else x for name, x in case.inputs.items()}
 
 
 def _step(case: Case) -> Any:

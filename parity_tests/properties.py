@@ -274,7 +274,7 @@ def _renumbered(
     rng = np.random.default_rng(case.grad_y.size)
 
     def numbers(x: Array) -> Array:
-        if x.dtype == bool:
+        if x.dtype.kind != "f":
             return x
         values = kind(rng, x.shape)
         return _cast(np.abs(values) + 0.25 if case.spec.name in POSITIVE else values, case.dtype)
@@ -374,7 +374,7 @@ def backward_runs_twice(case: Case, backend: str) -> None:
 
 def float32_is_float64_rounded(case: Case, backend: str) -> None:
     def widened(x: Array) -> Array:
-        return x if x.dtype == bool else x.astype(np.float64)
+        return x.astype(np.float64) if x.dtype.kind == "f" else x
 
     wide = {name: widened(x) for name, x in case.inputs.items()}
     narrow, upstream = balls(case, backend), widened(case.grad_y)
@@ -386,21 +386,25 @@ def float32_is_float64_rounded(case: Case, backend: str) -> None:
 def _stacked(case: Case) -> tuple[Case, list[str]]:
     """Return a batch of three like the case, and what of its outcome has the batch's rows."""
     rng = np.random.default_rng(case.grad_y.size)
+    named = {name: len(text.split()) - 1 for name, text in case.spec.inputs.items()}
     names = [name for name in case.inputs if case.spec.inputs[name].startswith("...")]
-    rank = max(case.inputs[name].ndim for name in names)
+    rank = max(case.inputs[name].ndim - named[name] for name in names)
     # A loss is looked at before it is reduced: that is where it has rows.
     settings = {"reduction": "none"} if "reduction" in case.settings else {}
-    upstream = case.inputs["x"] if settings else case.grad_y
+    upstream = _random(case, case.inputs["target"].shape) if settings else case.grad_y
 
-    def batch(x: Array) -> Array:
-        padded = x.reshape((1,) * (rank - x.ndim) + x.shape)
+    def batch(x: Array, missing: int = 0) -> Array:
+        padded = x.reshape((1,) * missing + x.shape)
         return np.stack([padded, *(_shuffled(padded, rng) for _ in range(2))])
 
     stacked = _with(
         case,
         grad_y=batch(upstream),
         settings=settings,
-        **{name: batch(case.inputs[name]) for name in names},
+        **{
+            name: batch(case.inputs[name], rank - (case.inputs[name].ndim - named[name]))
+            for name in names
+        },
     )
     return stacked, ["y", *(f"grad_{name}" for name in names)]
 
@@ -961,6 +965,127 @@ def attention_padding(case: Case, backend: str) -> None:
             agree(backend, f"{what} before {extra} of padding", before, found[what])
 
 
+# embedding
+
+
+def embedding_of_an_identity(case: Case, backend: str) -> None:
+    """Each id gives its unit vector, and each row of the table the upstream where its id stands."""
+    ids, count = case.inputs["ids"], len(case.inputs["weight"])
+    eye = np.eye(count, dtype=case.dtype)
+    grad_y = _random(case, (*ids.shape, count))
+    found = outcome(_with(case, weight=eye, grad_y=grad_y), backend)
+    expected = (ids[..., None] == np.arange(count)).astype(case.dtype)
+    same(backend, "y of the identity", found["y"], expected)
+
+
+def embedding_gives_all_of_the_upstream(case: Case, backend: str) -> None:
+    found = balls(_with(case, settings={"padding_idx": None}), backend)["grad_weight"]
+    rows = case.grad_y.reshape(case.inputs["ids"].size, case.grad_y.shape[-1])
+    total = exactly(rows).sum(axis=0)
+    agree(backend, "the sum of grad_weight over the table", found.sum(axis=0), total)
+
+
+def embedding_padding_gets_nothing(case: Case, backend: str) -> None:
+    plain = outcome(_with(case, settings={"padding_idx": None}), backend)
+    found = outcome(_with(case, settings={"padding_idx": 0}), backend)
+    same(backend, "y with a padding row", found["y"], plain["y"])
+    expected = plain["grad_weight"].copy()
+    expected[0] = 0
+    same(backend, "grad_weight with a padding row", found["grad_weight"], expected)
+
+
+# cross_entropy
+
+
+def _each_loss(case: Case, **inputs: Any) -> Case:
+    """Return the case unreduced, without weight unless it is given, and nothing ignored."""
+    classes = inputs.get("x", case.inputs["x"]).shape[-1]
+    target = np.clip(case.inputs["target"], 0, classes - 1)
+    plain: dict[str, Any] = {"weight": None, "target": target} | inputs
+    settings = {"reduction": "none", "label_smoothing": 0.0, "ignore_index": -100}
+    return _with(case, grad_y=_random(case, target.shape), settings=settings, **plain)
+
+
+def cross_entropy_is_a_log_probability(case: Case, backend: str) -> None:
+    loss = _each_loss(case)
+    log_softmax = _of("log_softmax", loss, {"x": loss.inputs["x"]})
+    log_p = balls(_with(log_softmax, grad_y=loss.inputs["x"]), backend)["y"]
+    at = loss.inputs["target"][..., None]
+    expected = Ball(
+        *(np.take_along_axis(side, at, -1)[..., 0] for side in (log_p.value, log_p.radius))
+    )
+    agree(backend, "the loss against -log_softmax", balls(loss, backend)["y"], -expected)
+
+
+def cross_entropy_of_two_is_bce(case: Case, backend: str) -> None:
+    """Logits of 0 and z are what a single logit z is to the binary loss."""
+    z = case.inputs["x"][..., :1]
+    target = case.inputs["target"] % 2
+    loss = _each_loss(case, x=np.concatenate([np.zeros_like(z), z], axis=-1), target=target)
+    binary = {"x": z[..., 0], "target": target.astype(case.dtype)}
+    expected = balls(_of("bce_with_logits", loss, binary, reduction="none"), backend)
+    found = balls(loss, backend)
+    agree(backend, "the loss of two classes against bce", found["y"], expected["y"])
+    agree(backend, "grad_x of two classes against bce", found["grad_x"][..., 1], expected["grad_x"])
+
+
+def cross_entropy_of_equal_logits(case: Case, backend: str) -> None:
+    loss = _each_loss(case, x=np.full_like(case.inputs["x"], 3))
+    classes = exactly(case.inputs["x"]).value.dtype.type(loss.inputs["x"].shape[-1])
+    found = balls(loss, backend)["y"]
+    agree(backend, "the loss of equal logits against log(classes)", found, np.log(classes))
+
+
+def cross_entropy_gradients_cancel(case: Case, backend: str) -> None:
+    found = balls(case, backend)["grad_x"].sum(axis=-1)
+    agree(backend, "the sum of a row of grad_x", found, 0)
+
+
+def cross_entropy_ignored_is_absent(case: Case, backend: str) -> None:
+    """Whatever stands in the logits of a target that is not counted, NaN included."""
+    x, ignored = case.inputs["x"], case.settings["ignore_index"]
+    target = case.inputs["target"].copy()
+    target.reshape(-1)[::2] = ignored
+    hidden = (target == ignored)[..., None]
+    found = outcome(_with(case, target=target), backend)
+    junk = _with(case, target=target, x=np.where(hidden, x.dtype.type(np.nan), x))
+    other = outcome(junk, backend)
+    same(backend, "y with NaN where nothing is counted", other["y"], found["y"])
+    for what, grads in (("grad_x", found), ("grad_x beside NaN", other)):
+        rows = np.where(hidden, grads["grad_x"], 0)
+        same(backend, f"{what} where nothing is counted", rows, np.zeros_like(x))
+    rest = np.where(hidden, 0, other["grad_x"])
+    same(backend, "grad_x of what is counted", rest, np.where(hidden, 0, found["grad_x"]))
+
+
+def cross_entropy_smoothed_is_a_mixture(case: Case, backend: str) -> None:
+    """(1 - s) of the target's own loss, and s of the mean of the losses of all classes."""
+    loss, share = _each_loss(case), 0.25
+    smoothed = balls(_with(loss, settings={"label_smoothing": share}), backend)["y"]
+    target, classes = loss.inputs["target"], loss.inputs["x"].shape[-1]
+    own = balls(loss, backend)["y"]
+    spread = balls(_with(loss, settings={"label_smoothing": 1.0}), backend)["y"]
+    each = [
+        balls(_with(loss, target=np.full_like(target, c)), backend)["y"] for c in range(classes)
+    ]
+    total = sum(each[1:], each[0])
+    agree(
+        backend,
+        "the smoothed loss against its mixture",
+        smoothed,
+        own * (1 - share) + spread * share,
+    )
+    agree(backend, "the spread loss against the mean of all", spread * classes, total)
+
+
+def cross_entropy_weights_of_one(case: Case, backend: str) -> None:
+    loss = _with(case, weight=None)
+    ones = np.ones(case.inputs["x"].shape[-1], case.dtype)
+    found, given = outcome(loss, backend), outcome(_with(loss, weight=ones), backend)
+    for what in found:
+        same(backend, f"{what} with weight 1", given[what], found[what])
+
+
 # bce_with_logits
 
 
@@ -1389,6 +1514,26 @@ PROPERTIES: dict[str, dict[str, Property]] = {
         "a query of 0 sees all keys alike": Property(attention_is_uniform_for_no_query, drawn),
         "hidden keys are dropped keys": Property(attention_hidden_is_dropped, drawn),
         "padding changes nothing": Property(attention_padding, drawn),
+    },
+    "embedding": {
+        "a table of unit vectors gives them, bit for bit": Property(
+            embedding_of_an_identity, drawn
+        ),
+        "the table gets all of the upstream": Property(embedding_gives_all_of_the_upstream, drawn),
+        "padding gets nothing, bit for bit": Property(embedding_padding_gets_nothing, drawn),
+    },
+    "cross_entropy": {
+        "the loss is -log_softmax": Property(
+            cross_entropy_is_a_log_probability, drawn, uses=("log_softmax",)
+        ),
+        "two classes are bce": Property(
+            cross_entropy_of_two_is_bce, drawn, uses=("bce_with_logits",)
+        ),
+        "equal logits lose log(classes)": Property(cross_entropy_of_equal_logits, drawn),
+        "gradients of a row cancel": Property(cross_entropy_gradients_cancel, drawn),
+        "what is ignored is absent, bit for bit": Property(cross_entropy_ignored_is_absent, drawn),
+        "a smoothed loss is a mixture": Property(cross_entropy_smoothed_is_a_mixture, drawn),
+        "weights of 1 are none, bit for bit": Property(cross_entropy_weights_of_one, drawn),
     },
     "bce_with_logits": {
         "(x, 1) is (-x, 0)": Property(bce_mirrored, drawn),

@@ -82,14 +82,14 @@ def read(content: Mapping[str, Any]) -> Case | Walk:
 
 def _array_out(array: Array) -> dict[str, Any]:
     flat = array.reshape(-1).tolist()
-    values = flat if array.dtype == bool else [float(value).hex() for value in flat]
+    values = [float(value).hex() for value in flat] if array.dtype.kind == "f" else flat
     return {"dtype": str(array.dtype), "shape": list(array.shape), "values": values}
 
 
 def _array_in(written: dict[str, Any]) -> Array:
     dtype = np.dtype(written["dtype"])
-    if dtype.kind not in "fb":
-        raise DataError(f"an array of a replay file must be floating or bool; got {dtype}")
+    if dtype.kind not in "fbi":
+        raise DataError(f"an array of a replay file must be of numbers or bool; got {dtype}")
     values = written["values"]
     if dtype.kind == "f":
         values = [float.fromhex(value) for value in values]

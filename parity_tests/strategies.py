@@ -19,6 +19,7 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 
+from twingrad.core.arguments import number_of_places
 from twingrad.core.spec import (
     Array,
     Arrays,
@@ -100,6 +101,7 @@ DOMAINS: dict[str, dict[str, Domain]] = {
     "neg": {"x": EVERYTHING},
     "reshape": {"x": EVERYTHING},
     "transpose": {"x": EVERYTHING},
+    "cross_entropy": {"x": Domain(-20, 14), "weight": Domain(-20, 6, positive=True)},
     "softmax": {"x": Domain(-20, 14)},
     "log_softmax": {"x": Domain(-20, 14)},
     "layer_norm": {"x": Domain(-10, 20)},
@@ -113,6 +115,9 @@ DOMAINS: dict[str, dict[str, Domain]] = {
 
 # Ranges that settings are drawn from, where the valid range is wider than is of use.
 NUMBERS: dict[str, st.SearchStrategy[Any]] = {
+    "padding_idx": st.sampled_from([None, 0]),
+    "ignore_index": st.sampled_from([-100, 0, 1]),
+    "label_smoothing": st.sampled_from([0.0, 0.1, 1.0]),
     "eps": st.sampled_from([1e-12, 1e-5, 1e-3, 0.5]),
     "scale": st.sampled_from([None, 0.125, 1.0, 1.7]),
     "p": st.sampled_from([0.0, 0.1, 0.5, 0.9]),
@@ -158,6 +163,9 @@ def cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, min_length: int = 0) -> 
     def array(name: str, shape: tuple[int, ...]) -> Array:
         if name in spec.booleans:
             return draw(hnp.arrays(bool, shape), label=name)
+        if name in spec.indices:
+            places = _places(spec, name, shapes, settings)
+            return draw(hnp.arrays(np.int64, shape, elements=st.sampled_from(places)), label=name)
         domain = DOMAINS.get(spec.name, {}).get(name, ORDINARY)
         return draw(
             hnp.arrays(dtype, shape, elements=elements(dtype, domain), fill=st.nothing()),
@@ -191,9 +199,14 @@ def large_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, is_smooth: bool = 
         )
     )
 
+    if is_smooth and "padding_idx" in settings:
+        settings["padding_idx"] = None  # whose gradient is no derivative
+
     def array(name: str, shape: tuple[int, ...]) -> Array:
         if name in spec.booleans:
             return np.asarray(rng.random(shape) < 0.7)
+        if name in spec.indices:
+            return np.asarray(rng.choice(_places(spec, name, shapes, settings), shape))
         values = TEXTURES[texture](rng, shape) * scale + offset
         domain = DOMAINS.get(spec.name, {}).get(name, ORDINARY)
         values = np.clip(values, -(2.0**domain.highest), 2.0**domain.highest)
@@ -204,6 +217,19 @@ def large_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, is_smooth: bool = 
     inputs = {name: array(name, shape) for name, shape in shapes.items()}
     shape = output_shape(spec, inputs, settings)
     return Case(spec, inputs, settings, np.asarray(rng.standard_normal(shape), dtype))
+
+
+def input_dtype(spec: LayerSpec, name: str, dtype: str) -> str:
+    """Return the dtype of an input where the floating ones have `dtype`."""
+    return "bool" if name in spec.booleans else "int64" if name in spec.indices else dtype
+
+
+def _places(
+    spec: LayerSpec, name: str, shapes: dict[str, tuple[int, ...]], settings: dict[str, Any]
+) -> list[int]:
+    """Return the integers that an input may hold; what is ignored, too."""
+    ignored = {settings["ignore_index"]} if "ignore_index" in settings else set()
+    return sorted({*range(number_of_places(spec, name, shapes)), *ignored})
 
 
 def _gaussian(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -294,7 +320,7 @@ def walks(draw: st.DrawFn, optimizer: OptimizerSpec, dtype: str) -> Walk:
 
 def output_shape(spec: LayerSpec, inputs: Arrays, settings: dict[str, Any]) -> tuple[int, ...]:
     """Return the shape of the definition's output."""
-    wide = [x if x.dtype == bool else x.astype(np.float64) for x in inputs.values()]
+    wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in inputs.values()]
     with np.errstate(all="ignore"):
         if spec.variadic:
             return spec.definition(*wide, **settings).shape
@@ -315,7 +341,9 @@ def shapes_of(
         shape: tuple[int, ...] = ()
         for dim in text.split():
             if dim != "..." and dim not in length_of:
-                length_of[dim] = draw(lengths, label=dim)
+                # What is numbered needs a place to be at.
+                least = int(dim in spec.indices.values())
+                length_of[dim] = max(draw(lengths, label=dim), least)
             shape += lead if dim == "..." else (length_of[dim],)
         if name in spec.broadcast:
             shape = tuple(1 if draw(st.booleans()) else length for length in shape)

@@ -48,6 +48,34 @@ class Shared(tg.Module):
         return self.tied(self.again(self.first(x)))
 
 
+@both_backends
+def test_an_embeddings_first_values_are_normal_with_padding_0(backend: str) -> None:
+    model = tg.build(tg.Embedding(400, 50, padding_idx=-1), backend=backend, seed=3)
+    weight = model.state_dict()["weight"]
+    weight = weight if isinstance(weight, np.ndarray) else weight.numpy()
+    assert abs(float(weight[:-1].mean())) < 0.05
+    assert abs(float(weight[:-1].std()) - 1) < 0.05
+    assert not weight[-1].any()
+    assert model.padding_idx == 399
+    with pytest.raises(SettingError, match="padding_idx must be within num_embeddings = 3; got 3"):
+        tg.Embedding(3, 2, padding_idx=3)
+
+
+@both_backends
+def test_classes_stand_second_for_the_module_and_last_for_the_layer(backend: str) -> None:
+    """As in torch: (N, classes, d1, d2) with targets (N, d1, d2)."""
+    rng = np.random.default_rng(5)
+    x, target = rng.standard_normal((2, 7, 3, 4)), rng.integers(0, 7, (2, 3, 4))
+    target[0, 0, 0] = -100
+    weight = rng.random(7)
+    for reduction in ("none", "mean"):
+        settings: dict[str, Any] = {"label_smoothing": 0.1, "reduction": reduction}
+        loss = tg.build(tg.CrossEntropyLoss(weight, **settings), backend=backend)
+        last = {"x": np.moveaxis(x, 1, -1), "target": target, "weight": weight}
+        expected = tg.forward("cross_entropy", last, backend=backend, **settings)
+        np.testing.assert_array_equal(tg.to_numpy(loss(x, target)), expected)
+
+
 class Stack(tg.Module):
     def __init__(self) -> None:
         super().__init__()

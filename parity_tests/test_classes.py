@@ -33,7 +33,7 @@ def spoilt_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str) -> Case:
     # Whether a weight that is NaN and dropped is gone is not promised.
     case.inputs.pop("keep" if spec.name == "attention" else "", None)
     # A label that is NaN is an error, and a loss of infinite labels means nothing.
-    names = [n for n, x in case.inputs.items() if x.dtype != bool and n not in spec.constants]
+    names = [n for n in case.inputs if n in spec.differentiable or spec.variadic]
     for _ in range(draw(st.integers(1, 3), label="spoilt")):
         name = draw(st.sampled_from(names), label="input")
         flat = case.inputs[name].reshape(-1)

@@ -58,6 +58,7 @@ def test_every_spec_is_complete(spec: LayerSpec) -> None:
     known = set(spec.inputs)
     for names in (spec.optional, spec.broadcast, spec.booleans, spec.constants, spec.labels):
         assert set(names) <= known
+    assert set(spec.indices) <= known
     assert spec.differentiable
 
 

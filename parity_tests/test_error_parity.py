@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import twingrad as tg
+from twingrad.core.arguments import number_of_places
 from twingrad.core.errors import (
     DataError,
     DTypeError,
@@ -19,6 +20,7 @@ from twingrad.core.errors import (
 )
 from twingrad.core.spec import Arrays, LayerSpec, OptimizerSpec
 from twingrad.parity_tests.options import options
+from twingrad.parity_tests.strategies import input_dtype
 
 LENGTHS = {"...": (2,)}  # of named dimensions: 3, 4, 5 in the order of their appearance
 
@@ -47,8 +49,7 @@ def fitting_inputs(spec: LayerSpec) -> Arrays:
         for name, text in spec.inputs.items()
     }
     return {
-        name: np.ones(shape, bool if name in spec.booleans else np.float32)
-        for name, shape in shapes.items()
+        name: np.ones(shape, input_dtype(spec, name, "float32")) for name, shape in shapes.items()
     }
 
 
@@ -84,7 +85,7 @@ def test_too_few_dimensions_are_refused(layer: LayerSpec) -> None:
 
 def test_integers_are_refused(layer: LayerSpec) -> None:
     inputs = fitting_inputs(layer)
-    for name in inputs:
+    for name in inputs.keys() - layer.indices.keys():
         message = refusal(call(layer, inputs | {name: inputs[name].astype(np.int64)}), DTypeError)
         assert name in message
         assert "int64" in message
@@ -92,11 +93,46 @@ def test_integers_are_refused(layer: LayerSpec) -> None:
 
 def test_mixed_dtypes_are_refused(layer: LayerSpec) -> None:
     inputs = fitting_inputs(layer)
-    floating = [name for name in inputs if name not in layer.booleans]
+    floating = [name for name, x in inputs.items() if x.dtype == np.float32]
     for name in floating[1:]:
         message = refusal(call(layer, inputs | {name: inputs[name].astype(np.float64)}), DTypeError)
         assert "float32" in message
         assert "float64" in message
+
+
+def test_what_is_no_integer_is_no_index(layer: LayerSpec) -> None:
+    inputs = fitting_inputs(layer)
+    for name in layer.indices:
+        for dtype in ("float32", "bool"):
+            wrong = inputs | {name: inputs[name].astype(dtype)}
+            message = refusal(call(layer, wrong), DTypeError)
+            assert message == f"{layer.name}: {name} must be integers; got {dtype}"
+
+
+def test_an_index_out_of_range_is_named_with_its_place(layer: LayerSpec) -> None:
+    inputs = fitting_inputs(layer)
+    for name in layer.indices:
+        length = number_of_places(layer, name, {key: x.shape for key, x in inputs.items()})
+        for wrong in (length, -1, 2**40):
+            ids = inputs[name].copy()
+            place = tuple(n - 1 for n in ids.shape)
+            ids[place] = wrong
+            message = refusal(call(layer, inputs | {name: ids}), DataError)
+            assert f"is {length}, so {name} must be in 0...{length - 1}" in message
+            assert f"got {wrong} at index ({', '.join(map(str, place))})" in message
+
+
+@pytest.mark.about("embedding")
+def test_a_padding_index_must_be_a_place() -> None:
+    embedding = tg.layer("embedding")
+    wrong = call(embedding, fitting_inputs(embedding), padding_idx=100)
+    assert refusal(wrong, SettingError).endswith("got 100")
+    for value in (-1, 1.0, "0", True):
+        call_of = call(embedding, fitting_inputs(embedding), padding_idx=value)
+        message = refusal(call_of, SettingError)
+        assert message == (
+            f"embedding: padding_idx must be an integer in 0...n - 1, or None; got {value!r}"
+        )
 
 
 def test_complex_numbers_are_refused(layer: LayerSpec) -> None:

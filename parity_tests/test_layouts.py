@@ -10,7 +10,7 @@ from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.checks import check_forward, check_gradient
 from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case, calls, cases, output_shape
+from twingrad.parity_tests.strategies import Case, calls, cases, input_dtype, output_shape
 
 
 def fortran(array: Array) -> Array:
@@ -62,7 +62,7 @@ def test_empty_arrays_give_empty_gradients(
     """With a length of 0 somewhere nothing fails, and what is not empty is right."""
     shapes, settings = data.draw(calls(spec, st.sampled_from([0, 0, 2])))
     inputs = {
-        name: np.ones(shape, bool if name in spec.booleans else dtype)
+        name: np.full(shape, name not in spec.indices, input_dtype(spec, name, dtype))
         for name, shape in shapes.items()
     }
     grad_y = np.ones(output_shape(spec, inputs, settings), dtype)

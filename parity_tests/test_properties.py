@@ -14,7 +14,9 @@ from twingrad.backends.numpy_backend import (
     adamw,
     attention,
     bce_with_logits,
+    cross_entropy,
     dropout,
+    embedding,
     gelu,
     layer_norm,
     linear,
@@ -202,6 +204,40 @@ def attention_with_gradients_from_blind_queries(
     return (grad_query, grad_key, (grad_value + extra).astype(grad_y.dtype), *others)
 
 
+def embedding_where_the_last_wins(grad_y: Array, saved: Any) -> tuple[None, Array]:
+    """Assigned instead of added up."""
+    grad_weight = np.zeros((saved.rows, grad_y.shape[-1]), grad_y.dtype)
+    grad_weight[saved.ids] = grad_y
+    return None, grad_weight
+
+
+def embedding_of_zero_padding(
+    ids: Array, weight: Array, padding_idx: int | None = None
+) -> tuple[Array, Any]:
+    """The padding row is read as 0, whatever it holds."""
+    y, saved = embedding.forward(ids, weight, padding_idx)
+    return np.where((ids == padding_idx)[..., None], weight.dtype.type(0), y), saved
+
+
+def cross_entropy_where_all_count(grad_y: Array, saved: Any) -> tuple[Array, None, None]:
+    """Logits of ignored targets get a gradient as well."""
+    grad_x, *_ = cross_entropy.backward(grad_y, saved)
+    uncounted = (saved.parts == 0).reshape(grad_x.shape[:-1])
+    return np.where(uncounted[..., None], grad_x.dtype.type(1), grad_x), None, None
+
+
+def cross_entropy_of_probabilities(x: Array, target: Array, **others: Any) -> tuple[Array, Any]:
+    """log(p + 1e-7), as losses of probabilities have it."""
+    y, saved = cross_entropy.forward(x, target, **others)
+    return -np.log(np.exp(-y) + y.dtype.type(1e-7)), saved
+
+
+def cross_entropy_without_softmax(grad_y: Array, saved: Any) -> tuple[Array, None, None]:
+    """-1 at the target, and nothing elsewhere."""
+    grad_x, *_ = cross_entropy.backward(grad_y, saved)
+    return np.minimum(grad_x, 0), None, None
+
+
 def bce_of_a_clipped_sigmoid(x: Array, target: Array, **others: Any) -> tuple[Array, Any]:
     """Logits beyond 20 count as 20."""
     return bce_with_logits.forward(np.clip(x, -20, 20), target, **others)
@@ -283,6 +319,21 @@ PLANTED: list[tuple[str, str, str, Callable[..., Any]]] = [
         "backward",
         attention_with_gradients_from_blind_queries,
     ),
+    (
+        "embedding",
+        "the table gets all of the upstream",
+        "backward",
+        embedding_where_the_last_wins,
+    ),
+    ("embedding", "padding gets nothing, bit for bit", "forward", embedding_of_zero_padding),
+    (
+        "cross_entropy",
+        "what is ignored is absent, bit for bit",
+        "backward",
+        cross_entropy_where_all_count,
+    ),
+    ("cross_entropy", "the loss is -log_softmax", "forward", cross_entropy_of_probabilities),
+    ("cross_entropy", "gradients of a row cancel", "backward", cross_entropy_without_softmax),
     ("bce_with_logits", "(x, 0) less (x, 1) is x", "forward", bce_of_a_clipped_sigmoid),
     ("bce_with_logits", "a sum is n means", "backward", faults.bce_backward_without_reduction),
     (

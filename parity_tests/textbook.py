@@ -89,6 +89,28 @@ def _bce_with_logits(
     return np.sum(loss) / (x.size if reduction == "mean" else 1)
 
 
+def _cross_entropy(
+    x: Array,
+    target: Array,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+    weight: Array | None = None,
+) -> Any:
+    surprise, kept = -log(_softmax(x)), mpmath.mpf(1) - mpmath.mpf(label_smoothing)
+    losses, count = np.full(target.shape, mpmath.mpf(0), object), mpmath.mpf(0)
+    for index in np.ndindex(target.shape):
+        if target[index] != ignore_index:
+            each = np.full(x.shape[-1], mpmath.mpf(1)) if weight is None else weight
+            own = each[target[index]]
+            spread = (each * surprise[index]).sum() * mpmath.mpf(label_smoothing) / x.shape[-1]
+            losses[index] = kept * own * surprise[index][target[index]] + spread
+            count += own
+    if reduction == "none":
+        return losses
+    return np.sum(losses) / (count if reduction == "mean" and count else 1)
+
+
 # The structure operations' own definitions are plain arithmetic, and run on mpmath's numbers.
 TEXTBOOK: dict[str, Callable[..., Any]] = {
     "linear": lambda x, weight, bias=0: x @ weight.T + bias,
@@ -101,7 +123,9 @@ TEXTBOOK: dict[str, Callable[..., Any]] = {
     "layer_norm": _layer_norm,
     "attention": _attention,
     "dropout": _dropout,
+    "embedding": lambda ids, weight, padding_idx: weight[ids],
     "bce_with_logits": _bce_with_logits,
+    "cross_entropy": _cross_entropy,
     "exp": lambda x: exp(x),
     "log": lambda x: log(x),
     "sqrt": lambda x: sqrt(x),
@@ -131,8 +155,11 @@ def gradient_at(case: Case, name: str, index: tuple[int, ...]) -> Any:
 
 def knows(case: Case) -> bool:
     """Whether the formulas apply: on finite inputs that are not empty, and away from a kink."""
-    floating = [x for x in case.inputs.values() if x.dtype != bool]
+    floating = [x for x in case.inputs.values() if x.dtype.kind == "f"]
     if case.spec.name == "relu" and (floating[0] == 0).any():
+        return False
+    # No formula knows that a row of an embedding is not to be trained.
+    if case.settings.get("padding_idx") is not None:
         return False
     return all(np.isfinite(x).all() for x in floating) and all(x.size for x in floating)
 
@@ -148,7 +175,7 @@ def _evaluate(case: Case, inputs: Arrays) -> Array:
 
 
 def _exact(case: Case) -> Arrays:
-    return {name: x if x.dtype == bool else _numbers(x) for name, x in case.inputs.items()}
+    return {name: _numbers(x) if x.dtype.kind == "f" else x for name, x in case.inputs.items()}
 
 
 def _numbers(x: Array) -> Array:

@@ -85,9 +85,9 @@ def condition(case: Case, what: str, index: tuple[int, ...]) -> float:
     for _ in range(NUDGES):
         wide = oracle.precise(case.dtype)
         moved = {
-            name: x
-            if x.dtype == bool
-            else x.astype(wide) * (1 + NUDGE * rng.choice(np.array([-1, 1], wide), x.shape))
+            name: x.astype(wide) * (1 + NUDGE * rng.choice(np.array([-1, 1], wide), x.shape))
+            if x.dtype.kind == "f"
+            else x
             for name, x in case.inputs.items()
         }
         after = _definition(Case(case.spec, moved, case.settings, case.grad_y), what, index)
@@ -118,7 +118,7 @@ def _values(
         return values, rooms
     wide = Case(
         case.spec,
-        {n: x if x.dtype == bool else x.astype(np.float64) for n, x in case.inputs.items()},
+        {n: x.astype(np.float64) if x.dtype.kind == "f" else x for n, x in case.inputs.items()},
         case.settings,
         case.grad_y.astype(np.float64),
     )

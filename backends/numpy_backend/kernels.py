@@ -7,7 +7,9 @@ from twingrad.backends.numpy_backend import (
     adamw,
     attention,
     bce_with_logits,
+    cross_entropy,
     dropout,
+    embedding,
     gelu,
     layer_norm,
     linear,
@@ -40,7 +42,9 @@ LAYERS = {
     "layer_norm": Kernel(layer_norm.forward, layer_norm.backward),
     "attention": Kernel(attention.forward, attention.backward),
     "dropout": Kernel(dropout.forward, dropout.backward),
+    "embedding": Kernel(embedding.forward, embedding.backward),
     "bce_with_logits": Kernel(bce_with_logits.forward, bce_with_logits.backward),
+    "cross_entropy": Kernel(cross_entropy.forward, cross_entropy.backward),
 }
 
 KERNELS: dict[str, Kernel] = LAYERS | {

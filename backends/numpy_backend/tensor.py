@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.core.arguments import check_signature, explain, nan_label, no_gradient
+from twingrad.core.arguments import check_indices, check_signature, explain, nan_label, no_gradient
 from twingrad.core.backend import owner
 from twingrad.core.errors import BackendError, GradientError, ShapeError
 from twingrad.core.operations import OPERATIONS
@@ -407,6 +407,8 @@ def run_forward(
     """Check the arrays against the spec and run the layer's forward: returns (y, saved)."""
     signature = tuple((name, array.shape, _dtype_name(array)) for name, array in arrays.items())
     check_signature(spec.name, signature)
+    if spec.indices:
+        check_indices(spec, arrays, settings)
     for name in spec.labels:
         if name in arrays and np.isnan(arrays[name]).any():
             raise nan_label(spec, name, np.argwhere(np.isnan(arrays[name]))[0])
@@ -417,7 +419,8 @@ def run_forward(
     try:
         with np.errstate(all="ignore"):
             y, saved = KERNELS[spec.name].forward(**wide, **settings)
-            y = np.asarray(y, np.float16 if signature[0][2] == "float16" else None)
+            half = any(dtype == "float16" for _, _, dtype in signature)
+            y = np.asarray(y, np.float16 if half else None)
     except (ValueError, IndexError, TypeError) as error:
         reason = explain(spec, {name: array.shape for name, array in arrays.items()}, settings)
         if reason is None:

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from twingrad.backends.torch_backend.kernels import KERNELS, OPTIMIZERS
 from twingrad.backends.torch_backend.module import build, from_array
-from twingrad.core.arguments import check_signature, explain, nan_label, no_gradient
+from twingrad.core.arguments import (
+    check_indices,
+    check_signature,
+    explain,
+    nan_label,
+    no_gradient,
+)
 from twingrad.core.backend import States, owner
 from twingrad.core.errors import BackendError, ShapeError
 from twingrad.core.module import Module
@@ -24,14 +30,6 @@ from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
 warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True to a scalar")
 
 __all__ = ["TorchBackend", "backend"]
-
-DTYPE_NAMES = {
-    torch.bool: "bool",
-    torch.float16: "float16",
-    torch.bfloat16: "bfloat16",
-    torch.float32: "float32",
-    torch.float64: "float64",
-}
 
 
 class TorchBackend:
@@ -48,7 +46,7 @@ class TorchBackend:
         self, spec: LayerSpec, inputs: Arrays, grad_y: Callable[[Array], Array], settings: Settings
     ) -> tuple[Array, Arrays]:
         tensors = _tensors(spec, inputs)
-        data = {*spec.booleans, *spec.constants}
+        data = {*spec.booleans, *spec.constants, *spec.indices}
         leaves = {
             name: tensor.requires_grad_()
             for name, tensor in tensors.items()
@@ -94,7 +92,7 @@ class TorchBackend:
     def apply(self, spec: LayerSpec, inputs: Mapping[str, Any], settings: Settings) -> Tensor:
         given = {name: value for name, value in inputs.items() if value is not None}
         if not torch.compiler.is_compiling():
-            given = self._checked(spec, given)
+            given = self._checked(spec, given, settings)
         try:
             y: Tensor = KERNELS[spec.name](**given, **settings)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -184,7 +182,9 @@ class TorchBackend:
     def no_grad(self) -> AbstractContextManager[None]:
         return torch.no_grad()
 
-    def _checked(self, spec: LayerSpec, given: dict[str, Any]) -> dict[str, Tensor]:
+    def _checked(
+        self, spec: LayerSpec, given: dict[str, Any], settings: Settings
+    ) -> dict[str, Tensor]:
         """Return the inputs as tensors, after every check that the spec asks for."""
         device = next((value.device for value in given.values() if isinstance(value, Tensor)), None)
         tensors = {name: _as_tensor(spec, name, value, device) for name, value in given.items()}
@@ -194,11 +194,14 @@ class TorchBackend:
                 (
                     name,
                     tuple(x.shape),
-                    DTYPE_NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch."),
+                    str(x.dtype).removeprefix("torch."),
                 )
                 for name, x in tensors.items()
             ),
         )
+        if spec.indices:
+            tensors |= {name: tensors[name].long() for name in spec.indices}
+            check_indices(spec, tensors, settings)
         for name in spec.labels:
             if name in tensors and bool(torch.isnan(tensors[name]).any()):
                 raise nan_label(spec, name, torch.nonzero(torch.isnan(tensors[name]))[0].tolist())

@@ -8,7 +8,9 @@ from twingrad.backends.torch_backend import (
     adamw,
     attention,
     bce_with_logits,
+    cross_entropy,
     dropout,
+    embedding,
     gelu,
     layer_norm,
     linear,
@@ -32,7 +34,9 @@ LAYERS: dict[str, Callable[..., Tensor]] = {
     "layer_norm": layer_norm.forward,
     "attention": attention.forward,
     "dropout": dropout.forward,
+    "embedding": embedding.forward,
     "bce_with_logits": bce_with_logits.forward,
+    "cross_entropy": cross_entropy.forward,
 }
 
 KERNELS: dict[str, Callable[..., Tensor]] = LAYERS | OPERATIONS

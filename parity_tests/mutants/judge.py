@@ -69,7 +69,7 @@ LAWS: dict[str, tuple[str, ...]] = {
     "tape": ("test_tape",),
 }
 # Tried again on who survives, on so many times as many cases.
-DEEP = {"forward": 8, "gradient": 8, "trajectory": 2}
+DEEP = {"forward": 8, "gradient": 8, "trajectory": 2, "rounding": 8}
 ERROR, TIMEOUT = "exception", "timeout"
 FAILURES = (AssertionError, pytest.fail.Exception)  # of a law; the second is not an Exception
 TOO_LONG = 5.0  # seconds of processor time that a replay may take, at least
