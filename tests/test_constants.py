@@ -98,11 +98,13 @@ def test_a_kernel_that_gets_worse_is_caught_inside_its_bound(
 
 
 def test_every_layer_and_optimizer_that_rounds_has_its_witnesses() -> None:
-    known = {(one.subject, str(one.case.dtype)) for one in witnesses.frozen()}
-    for name, tensors in constants.frozen()["rows"].items():
-        for dtype in DTYPES:
-            rounds = any(max(row[dtype]["observed"].values()) for row in tensors.values())
-            assert ((name, dtype) in known) == rounds, f"{name} {dtype}"
+    rounding = {
+        name
+        for name, tensors in constants.frozen()["rows"].items()
+        for row in tensors.values()
+        if any(max(row[dtype]["observed"].values()) for dtype in DTYPES)
+    }
+    assert {one.subject for one in witnesses.frozen()} == rounding
 
 
 def test_witnesses_come_back_as_they_were_written(tmp_path: Path) -> None:
