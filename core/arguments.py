@@ -106,9 +106,9 @@ def check_indices(spec: LayerSpec, arrays: Mapping[str, Any], settings: Mapping[
     for name, dim in spec.indices.items():
         ids, length = arrays[name], number_of_places(spec, name, shapes)
         wrong, ignored = (ids < 0) | (ids >= length), ""
-        if "ignore_index" in settings:
-            wrong &= ids != settings["ignore_index"]
-            ignored = f" or ignore_index = {settings['ignore_index']}"
+        if "ignore_index" in spec.settings:
+            ignore_index = settings.get("ignore_index", spec.settings["ignore_index"].default)
+            wrong, ignored = wrong & (ids != ignore_index), f" or ignore_index = {ignore_index}"
         if bool(wrong.any()):
             index = tuple(np.argwhere(np.array(wrong.tolist()))[0].tolist())
             raise DataError(
@@ -116,7 +116,7 @@ def check_indices(spec: LayerSpec, arrays: Mapping[str, Any], settings: Mapping[
                 f"got {int(ids[index])} at index ({_place(index)})"
             )
         for key, setting in spec.settings.items():
-            value = settings[key]
+            value = settings.get(key, setting.default)
             is_place = isinstance(setting, Integer) and setting.place == dim and value is not None
             if is_place and value >= length:
                 raise SettingError(

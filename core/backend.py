@@ -98,8 +98,8 @@ class Backend(LayerBackend, Protocol):
         """Return booleans that are False with probability p: from `draws`, or natively."""
         ...
 
-    def identity_rows(self, key: Tensor) -> Tensor:
-        """Return, for key (..., k, d), an identity matrix (..., k, k) of its dtype."""
+    def constant(self, array: Array, like: Tensor) -> Tensor:
+        """Return an array as a tensor that gets no gradient, of the dtype and device of `like`."""
         ...
 
     def build(

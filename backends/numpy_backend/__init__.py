@@ -89,9 +89,8 @@ class NumpyBackend:
     ) -> Tensor:
         return Tensor(draws.keep(shape, p))
 
-    def identity_rows(self, key: Tensor) -> Tensor:
-        length = key.shape[-2]
-        return Tensor(np.broadcast_to(np.eye(length, dtype=key.dtype), (*key.shape[:-1], length)))
+    def constant(self, array: Array, like: Tensor) -> Tensor:
+        return Tensor(array.astype(like.dtype))
 
     def build(
         self,

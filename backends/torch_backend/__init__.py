@@ -130,10 +130,9 @@ class TorchBackend:
         keep: Tensor = _drawn(draws, x, shape, p)
         return keep
 
-    def identity_rows(self, key: Tensor) -> Tensor:
-        length = key.shape[-2]
-        eye = torch.eye(length, dtype=key.dtype, device=key.device)
-        return eye.expand(*key.shape[:-1], length)
+    def constant(self, array: Array, like: Tensor) -> Tensor:
+        made: Tensor = _constant(array, like)
+        return made
 
     def build(
         self,
@@ -243,6 +242,11 @@ def _device(device: str | None) -> torch.device | None:
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _drawn(draws: Draws, x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     return torch.from_numpy(draws.keep(shape, p)).to(x.device)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _constant(array: Array, like: Tensor) -> Tensor:
+    return from_array(array).to(like)
 
 
 backend = TorchBackend()
