@@ -1,0 +1,1 @@
+"""BERT, whole: from plain text to a trained and measured model."""
