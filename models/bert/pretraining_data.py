@@ -334,7 +334,8 @@ class PretrainingData:
 
     def _sentence_of(self, token: Array) -> Array:
         """Return the numbers of the sentences that hold these tokens, by their numbers."""
-        return np.searchsorted(self._begins, token, side="right") - 1
+        after: Array = np.searchsorted(self._begins, token, side="right")
+        return after - 1
 
 
 def _floor(x: Array) -> Array:
@@ -430,7 +431,7 @@ def _about(path: Path) -> dict[str, Any]:
 
 def _mapped(path: Path, about: dict[str, Any]) -> Array:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
         same = (array.dtype.str, array.shape) == (about["dtype"], (about["length"],))
         if not same or hashlib.sha256(array.data).hexdigest() != about["sha256"]:
             raise ValueError("it is not what was written")
