@@ -145,7 +145,7 @@ class Draws(NamedTuple):
 
     is_short: Array  # (rows), like all up to b
     target: Array
-    start: Array
+    place: Array
     split: Array
     is_random: Array
     document: Array
@@ -169,8 +169,8 @@ class PretrainingData:
     """Batches for masked tokens and next sentences: `batch(step)` depends on nothing but the step.
 
     An epoch shows every example once, in an order of its own; the last batch is as short as it is.
-    An example starts near its own place in a document. a is some sentences from there; b is, with
-    probability 1/2, the sentences that follow, and else sentences of another document. With
+    An example has its own place in a document. a is some sentences near it; b is, with probability
+    1/2, the sentences that follow, and else sentences of another document. With
     `masking="dynamic"` every epoch draws pairs and masks anew, with "stored" they stay.
     Among the tokens of a row that are not special, exactly max(1, round(mask_rate * n)) are
     targets; a row of nothing but unknown tokens has none.
@@ -261,12 +261,13 @@ class PretrainingData:
         short = 2 + _floor(draws.target * (self._room - 1))
         length = np.where(draws.is_short < self.short_rate, short, self._room)
 
-        # From a sentence of the document, as many as it takes to fill the length.
+        # Around a place of the document, as many sentences as it takes to fill the length.
         document = np.searchsorted(self._places_end, rows, side="right")
         place = rows - (self._places_end - self._places)[document]
         first, last = self._first[document], self._last[document]
-        slack = np.maximum(0, begins[last] - begins[first] - length)
-        at = begins[first] + _floor(slack * (place + draws.start) / self._places[document])
+        size = begins[last] - begins[first]
+        middle = _floor(size * (place + draws.place) / self._places[document])
+        at = begins[first] + np.clip(middle - length // 2, 0, np.maximum(0, size - length))
         sentence = self._sentence_of(at)
         start = begins[sentence]
         stop_sentence = np.minimum(np.searchsorted(begins, start + length), last)

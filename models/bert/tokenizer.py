@@ -202,7 +202,10 @@ def train_tokenizer(
         frequent.sort(key=lambda word: (-counts[word], word))
         tokens = NAMES + frequent[: None if size is None else size - len(NAMES)]
     if len(tokens) == len(NAMES):
-        raise DataError(f"no word occurs min_frequency = {min_frequency} times; lower it")
+        raise DataError(
+            f"no word is left with size = {size} and min_frequency = {min_frequency}; "
+            f"raise the one or lower the other"
+        )
     return Tokenizer(_assemble(tokens, kind, NAMES, lowercase))
 
 
