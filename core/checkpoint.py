@@ -73,6 +73,15 @@ def save_checkpoint(
         file.write(content)
 
 
+def read_notes(path: str | Path) -> Checkpoint:
+    """Return what a checkpoint says beside the arrays, without reading them.
+
+    Raises CheckpointError if the file is damaged.
+    """
+    _, notes = _read(Path(path), with_arrays=False)
+    return Checkpoint(notes["step"], notes["extra"])
+
+
 def load_checkpoint(path: str | Path, *, model: Any = None, optimizer: Any = None) -> Checkpoint:
     """Restore a model, and an optimizer over its parameters, on whichever backend they are.
 
@@ -133,13 +142,14 @@ def _optimizer_state(arrays: Arrays, notes: Mapping[str, Any], optimizer: Any) -
     return {"state": state, "param_groups": groups}
 
 
-def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
+def _read(path: Path, with_arrays: bool = True) -> tuple[Arrays, dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
     try:
         with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get("twingrad")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if with_arrays else ()
+            arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: it is damaged or no checkpoint: {error}") from None
     if header is None:

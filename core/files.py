@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from twingrad.core.errors import TwingradError
 
@@ -49,6 +50,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Open a file of JSON lines to add to; yields what adds a line, on disk at once or not at all.
+
+    Raises OutputError if the file cannot be written.
+    """
+    try:
+        with Path(path).open("ab", buffering=0) as file:
+            yield lambda line: _added(file, line)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _added(file: Any, line: Mapping[str, Any]) -> None:
+    file.write(json.dumps(line).encode() + b"\n")
 
 
 def _sync_folder(folder: Path) -> None:

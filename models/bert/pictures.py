@@ -1,0 +1,59 @@
+"""The curve of a pretraining run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twingrad.models.bert.baselines import Baselines
+from twingrad.models.pictures import BLUE, GREY, VERMILION, figure, grid, write
+
+SMOOTH = 0.02  # share of a step in the running mean of the training loss
+
+
+def draw_curve(metrics: list[dict[str, Any]], baselines: Baselines | None, path: Path) -> None:
+    """Draw the loss of the masked tokens against the step: training, held out, and baselines.
+
+    Raises OutputError if the file cannot be written.
+    """
+    made, axes = figure(7.2, 4.2)
+    trained = [line for line in metrics if "masked_loss" in line]
+    judged = [line for line in metrics if "held_out_masked_loss" in line]
+    steps, smooth = [line["step"] for line in trained], []
+    mean = weight = 0.0
+    for line in trained:
+        mean += SMOOTH * (line["masked_loss"] - mean)
+        weight += SMOOTH * (1 - weight)
+        smooth.append(mean / weight)
+    axes.plot(steps, smooth, color=BLUE, linewidth=1.6, label="training, running mean")
+    if judged:
+        axes.plot(
+            [line["step"] for line in judged],
+            [line["held_out_masked_loss"] for line in judged],
+            "o-",
+            color=VERMILION,
+            markersize=4,
+            linewidth=1.4,
+            label="held-out documents",
+        )
+    if baselines is not None:
+        for name, value, dashes in (
+            ("unigram", baselines.unigram, "--"),
+            ("bigram", baselines.bigram, ":"),
+        ):
+            axes.axhline(value, color=GREY, linestyle=dashes, linewidth=1.2)
+            axes.annotate(
+                f"{name} {value:.2f}",
+                (1.0, value),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                color=GREY,
+                fontsize=9,
+            )
+    axes.set_title("Masked tokens: cross entropy in nats", loc="left")
+    axes.set_xlabel("step")
+    axes.margins(x=0.01)
+    grid(axes)
+    axes.legend(frameon=False)
+    write(made, path)
