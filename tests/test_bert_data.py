@@ -235,18 +235,32 @@ def test_a_document_of_one_sentence_is_split_in_its_middle(tmp_path: Path) -> No
 
 def test_a_sentence_longer_than_a_row_is_shown_everywhere(tmp_path: Path) -> None:
     """As are documents without line ends; a random b starts inside one, as every true one does."""
-    documents = [[" ".join(f"d{d}w{w}" for w in range(200))] for d in range(3)]
-    text = " ".join(sentence for (sentence,) in documents)
+    documents = [
+        [" ".join(f"d{d}w{w}" for w in range(size))] for d, size in enumerate([200, 90, 6])
+    ]
     data = own_data(documents, tmp_path / "t", short_rate=0.0)
-    seen: set[str] = set()
-    for step in range(20 * len(data)):
+    followed: set[str] = set()
+    random_starts: set[str] = set()
+    for step in range(60 * len(data)):
         batch = data.batch(step)
         for label, row in zip(batch.next_sentence_label, original(batch), strict=True):
             a, b = segments(row, data.tokenizer)
-            assert (len(a), len(b)) == (15, 14)
-            assert (" ".join(a + b) in text) == (label == 0)
-            seen.update(a, b)
-    assert len(seen) == 600
+            assert len({name.partition("w")[0] for name in b}) == 1
+            if label == 0:
+                assert any(" ".join(a + b) in text for (text,) in documents)
+                followed.update(a, b)
+            else:
+                random_starts.add(b[0])
+    assert len(followed) == 296
+    assert len(random_starts) > 150
+
+
+def test_short_documents_do_not_give_a_random_pair_away(tmp_path: Path) -> None:
+    """b has as many sentences as the true one: 12 words in all, whatever the label."""
+    documents = [[f"d{d}s{s}w0 d{d}s{s}w1" for s in range(6)] for d in range(9)]
+    data = own_data(documents, tmp_path / "t", short_rate=0.0)
+    for step in range(20 * len(data)):
+        assert (data.batch(step).attention_mask.sum(axis=1) == 12 + 3).all()
 
 
 def test_a_single_token_can_only_have_a_random_b(tmp_path: Path) -> None:
