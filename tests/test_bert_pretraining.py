@@ -257,6 +257,20 @@ def test_thirty_sentences_are_learned_by_heart(backend: str, tmp_path: Path) -> 
     assert found["held_out_next_accuracy"] > 0.98
 
 
+@both_backends
+def test_an_evaluation_drops_nothing_and_changes_nothing(
+    backend: str, tokens: TokenFile, tokenizer: Tokenizer
+) -> None:
+    """The teaching code kept dropout on, and built the graph."""
+    run, examples = begun(tokenizer, backend), data(tokens, tokenizer)
+    before = weights(run)
+    one, two = (pretraining.evaluate(run, examples, 3) for _ in range(2))
+    assert one == two
+    assert all(parameter.grad is None for parameter in run.model.parameters())
+    for name, value in weights(run).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 # Counts alone
 
 
@@ -402,17 +416,39 @@ def test_what_a_resumed_run_cannot_change_is_refused(
     assert "there is no such file" in refused(1, "train", "bert", "--resume", files / "nowhere")
 
 
+def started(files: Path, *more: object) -> subprocess.Popen[str]:
+    """Start a long run, and wait until it has taken a few steps."""
+    command = [sys.executable, "-c", "from twingrad.cli import main; main()"]
+    call = [*command, *map(str, arguments(files, "--steps", 100_000, *more))]
+    child = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = files / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 5):
+        assert time.monotonic() < deadline
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    return child
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(
+    twingrad: Callable[..., Any], files: Path
+) -> None:
+    with started(files, "--save-every", 2) as child:
+        child.kill()
+    run = files / "run"
+    done = pretraining.resume(run / "model.safetensors", "numpy").step
+    assert done >= 2
+    assert twingrad("train", "bert", "--resume", run, "--steps", done + 3).code == 0
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if "loss" in line]
+    assert steps == list(range(1, done + 4))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 def test_ctrl_c_saves_and_says_how_to_go_on(files: Path) -> None:
-    command = [sys.executable, "-c", "from twingrad.cli import main; main()"]
-    call = [*command, *map(str, arguments(files, "--steps", 100_000))]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        metrics = files / "run" / "metrics.jsonl"
-        deadline = time.monotonic() + 120
-        while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
-            assert time.monotonic() < deadline
-            assert child.poll() is None, child.communicate()
-            time.sleep(0.05)
+    metrics = files / "run" / "metrics.jsonl"
+    with started(files) as child:
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=120)
     assert child.returncode == 130, (out, err)

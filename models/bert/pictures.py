@@ -6,26 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from twingrad.models.bert.baselines import Baselines
-from twingrad.models.pictures import BLUE, GREY, VERMILION, figure, grid, write
+from twingrad.models.pictures import BLUE, GREEN, GREY, VERMILION, figure, grid, write
 
 SMOOTH = 0.02  # share of a step in the running mean of the training loss
 
 
-def draw_curve(metrics: list[dict[str, Any]], baselines: Baselines | None, path: Path) -> None:
+def draw_curve(
+    metrics: list[dict[str, Any]],
+    baselines: Baselines | None,
+    path: Path,
+    beside: list[dict[str, Any]] | None = None,
+) -> None:
     """Draw the loss of the masked tokens against the step: training, held out, and baselines.
 
-    Raises OutputError if the file cannot be written.
+    `beside` are the metrics of another run. Raises OutputError if the file cannot be written.
     """
     made, axes = figure(7.2, 4.2)
-    trained = [line for line in metrics if "masked_loss" in line]
     judged = [line for line in metrics if "held_out_masked_loss" in line]
-    steps, smooth = [line["step"] for line in trained], []
-    mean = weight = 0.0
-    for line in trained:
-        mean += SMOOTH * (line["masked_loss"] - mean)
-        weight += SMOOTH * (1 - weight)
-        smooth.append(mean / weight)
-    axes.plot(steps, smooth, color=BLUE, linewidth=1.6, label="training, running mean")
+    if beside is not None:
+        label = "the other run, running mean"
+        axes.plot(*_smooth(beside), color=GREEN, linewidth=5.0, alpha=0.35, label=label)
+    axes.plot(*_smooth(metrics), color=BLUE, linewidth=1.6, label="training, running mean")
     if judged:
         axes.plot(
             [line["step"] for line in judged],
@@ -57,3 +58,14 @@ def draw_curve(metrics: list[dict[str, Any]], baselines: Baselines | None, path:
     grid(axes)
     axes.legend(frameon=False)
     write(made, path)
+
+
+def _smooth(metrics: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
+    """Return the steps of a run, and the running mean of its loss at each."""
+    trained = [line for line in metrics if "masked_loss" in line]
+    means, mean, weight = [], 0.0, 0.0
+    for line in trained:
+        mean += SMOOTH * (line["masked_loss"] - mean)
+        weight += SMOOTH * (1 - weight)
+        means.append(mean / weight)
+    return [line["step"] for line in trained], means

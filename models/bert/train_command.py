@@ -115,6 +115,9 @@ def train_bert(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder, on either backend.")
     ] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="Draw the curve of the run in this folder, too.")
+    ] = None,
 ) -> None:
     """Pretrain a BERT on text: masked tokens and next sentences, on either backend.
 
@@ -150,6 +153,8 @@ def train_bert(
         if value is not None
     }
     console = terminal()
+    if beside is not None and not (beside / pretraining.METRICS).is_file():
+        raise DataError(f"--beside {beside}: there is no {pretraining.METRICS}")
     if resume is None and not corpus and not demo_corpus:
         raise SettingError("give a text with --corpus FILE, or --demo-corpus")
     if resume is None and tokenizer is None:
@@ -187,7 +192,10 @@ def train_bert(
         pretraining.write_metrics(folder / pretraining.METRICS, run.metrics)
         stopped = run.step < run.settings.steps
         say(console, _ending(run))
-        _draw(run, baseline, folder, lambda line: say(console, [line]))
+        other = None
+        if beside is not None:
+            other = pretraining.read_metrics(beside / pretraining.METRICS, run.step)
+        _draw(run, baseline, folder, other, lambda line: say(console, [line]))
         say(console, [f"wrote {folder / pretraining.CHECKPOINT}"])
         if stopped:
             say(console, [f"go on with: twingrad train bert --resume {folder}"])
@@ -368,7 +376,13 @@ def _ending(run: Run) -> list[str]:
     return lines
 
 
-def _draw(run: Run, baseline: Baselines | None, folder: Path, tell: Callable[[str], None]) -> None:
+def _draw(
+    run: Run,
+    baseline: Baselines | None,
+    folder: Path,
+    beside: list[dict[str, Any]] | None,
+    tell: Callable[[str], None],
+) -> None:
     from twingrad.models.bert.pictures import draw_curve
     from twingrad.models.pictures import missing
 
@@ -377,7 +391,7 @@ def _draw(run: Run, baseline: Baselines | None, folder: Path, tell: Callable[[st
         tell(f"no picture: {reason}")
         return
     if any("masked_loss" in line for line in run.metrics):
-        draw_curve(run.metrics, baseline, folder / PICTURE)
+        draw_curve(run.metrics, baseline, folder / PICTURE, beside)
 
 
 @contextmanager
