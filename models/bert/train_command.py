@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twingrad.core.errors import INTERRUPTED, SettingError
+from twingrad.core.errors import INTERRUPTED, DataError, SettingError
 from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder
 
 if TYPE_CHECKING:
