@@ -203,8 +203,8 @@ def train(
                 follows = losses(next_logits, batch.next_sentence_label) * (1 / rows)
                 loss = masked + follows
             loss.backward()
-            masked_loss += float(masked)
-            next_loss += float(follows)
+            masked_loss += masked.item()
+            next_loss += follows.item()
         total = masked_loss + next_loss
         if not math.isfinite(total):
             raise TrainingError(
@@ -239,8 +239,8 @@ def evaluate(
         for number in range(min(batches, len(data))):
             batch = data.batch(number)
             masked_logits, next_logits = forward(*_inputs(batch))
-            totals["masked_loss"] += float(losses(masked_logits, batch.masked_targets))
-            totals["next_loss"] += float(losses(next_logits, batch.next_sentence_label))
+            totals["masked_loss"] += losses(masked_logits, batch.masked_targets).item()
+            totals["next_loss"] += losses(next_logits, batch.next_sentence_label).item()
             guesses = to_numpy(masked_logits).argmax(axis=-1)
             totals["masked_right"] += float((guesses == batch.masked_targets).sum())
             guesses = to_numpy(next_logits).argmax(axis=-1)
