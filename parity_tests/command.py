@@ -214,6 +214,10 @@ def _dispatch(console: Console, options: Options, jobs: int) -> None:
     from twingrad.parity_tests import dispatch
 
     runs = dispatch.run(options, jobs)
+    for one in runs:
+        if one.code:
+            console.print(f"{one.setting.name}:", style="red", highlight=False)
+            console.print(one.output, markup=False, highlight=False, soft_wrap=True)
     console.print(dispatch.table(runs))
     if any(run.code for run in runs):
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from twingrad.parity_tests.mutants import command, judge, run
 from twingrad.parity_tests.mutants.judge import Judge, Verdict
 from twingrad.parity_tests.mutants.kernels import (
     Mutant,
+    executed,
     installed,
     kernel_names,
     mutants,
@@ -47,6 +48,15 @@ def seed() -> int:
     return options().seed or 0
 
 
+def can_be_executed(mutant: Mutant) -> bool:
+    """Whether a mutant gets as far as the laws: a constant may be 1 / 0."""
+    try:
+        executed(mutant)
+    except ArithmeticError:
+        return False
+    return True
+
+
 def test_every_kernel_and_every_operator_has_mutants(all_mutants: list[Mutant]) -> None:
     assert len(all_mutants) >= ENOUGH
     assert {mutant.kernel for mutant in all_mutants} == set(kernel_names())
@@ -75,6 +85,8 @@ def test_no_two_mutants_are_the_same(all_mutants: list[Mutant]) -> None:
 def test_the_honest_kernels_are_back_after_a_mutant(all_mutants: list[Mutant]) -> None:
     constants = [mutant for mutant in all_mutants if not mutant.function]
     for mutant in (*sample(all_mutants, SAMPLED, seed()), *constants[:5]):
+        if not can_be_executed(mutant):
+            continue
         module = import_module(mutant.module)
         name = mutant.function or mutant.original.split(" = ")[0]
         held = getattr(module, name, None)
