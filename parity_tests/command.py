@@ -86,7 +86,7 @@ def parity(
 
     Exit code 0 if every law holds, 1 if one does not, 2 for a wrong call.
     """
-    console = Console()
+    console = Console(emoji=False)
     modes = {
         "--replay": file is not None,
         "--exhaustive": exhaustive,

@@ -202,7 +202,8 @@ class TorchBackend:
         """Return the inputs as tensors, after every check that the spec asks for."""
         device = next((value.device for value in given.values() if isinstance(value, Tensor)), None)
         tensors = {name: _as_tensor(spec, name, value, device) for name, value in given.items()}
-        if torch.is_autocast_enabled(next(iter(tensors.values())).device.type):
+        place = next((x.device.type for x in tensors.values()), "cpu")
+        if torch.is_autocast_enabled(place):
             tensors = _autocast(spec, tensors)
         check_signature(
             spec.name,
