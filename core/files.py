@@ -42,6 +42,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         temporary.replace(path)
         temporary = None
         _sync_folder(path.parent)
+    except OutputError:
+        raise  # of another file that is written inside this one
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
     finally:

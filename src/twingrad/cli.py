@@ -16,6 +16,7 @@ from twingrad.core.errors import (
     TwingradError,
     UnknownNameError,
 )
+from twingrad.models.bert.vocab_command import vocab
 from twingrad.models.mlp.command import predict, train_mlp
 from twingrad.parity_tests.command import parity
 from twingrad.parity_tests.mutants.command import mutants
@@ -33,6 +34,7 @@ train = typer.Typer(
 )
 app.add_typer(train, name="train")
 train.command("mlp")(train_mlp)
+app.command()(vocab)
 app.command()(predict)
 app.command()(parity)
 app.command()(mutants)

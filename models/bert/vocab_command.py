@@ -1,0 +1,91 @@
+"""The command `twingrad vocab`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from twingrad.models.bert.corpus import Document
+    from twingrad.models.bert.tokenizer import Tokenizer
+
+# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+
+MANY = 100_000  # entries, above which the embedding table outgrows the rest of a model
+
+
+def vocab(
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(help="Text file: a sentence a line, or pairs A<TAB>B. May be repeated."),
+    ] = None,
+    demo_corpus: Annotated[
+        bool, typer.Option("--demo-corpus", help="Use the text that is on every machine.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="File to write: a plain list if it ends in .txt, else JSON.")
+    ] = Path("tokenizer.json"),
+    kind: Annotated[str, typer.Option(help="Kind of the tokens: word or wordpiece.")] = "wordpiece",
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Most entries, five special tokens included.",
+            show_default="30522 for wordpiece, no limit for word",
+        ),
+    ] = None,
+    min_frequency: Annotated[
+        int, typer.Option(help="How often a word or a pair of pieces must occur.")
+    ] = 1,
+    lowercase: Annotated[
+        bool,
+        typer.Option("--lowercase/--no-lowercase", help="Lower-case the text and strip accents."),
+    ] = False,
+    encoding: Annotated[str, typer.Option(help="Encoding of the text files.")] = "utf-8",
+) -> None:
+    """Make a vocabulary from text: whole words, or WordPiece.
+
+    Prints how much of the text it leaves unknown. The same text gives the same file.
+    """
+    from twingrad.core.errors import SettingError
+    from twingrad.models.bert import corpus as corpora
+    from twingrad.models.bert.tokenizer import check_installed, check_training, train_tokenizer
+
+    if bool(corpus) == demo_corpus:
+        raise SettingError(
+            "give either --corpus FILE or --demo-corpus; got " + ("both" if corpus else "neither")
+        )
+    check_training(kind, size, min_frequency)
+    check_installed()
+    if out.is_dir():
+        raise SettingError(f"--out must be a file; {out} is a folder")
+    demo = list(corpora.demo_corpus()) if demo_corpus else []
+
+    def documents() -> Iterable[Document]:
+        return demo or corpora.read_documents(corpus or [], encoding)
+
+    sentences = (sentence for document in documents() for sentence in document)
+    tokenizer = train_tokenizer(sentences, kind, size, min_frequency, lowercase)
+    unknown, total = _count(tokenizer, documents())
+    tokenizer.save(out)
+    typer.echo(
+        f"{kind}: {len(tokenizer)} entries, {unknown / total:.2%} of {total} tokens unknown; "
+        f"wrote {out}"
+    )
+    if len(tokenizer) > MANY:
+        typer.echo(
+            f"more than {MANY} entries make a large model: --size or --kind wordpiece keeps it "
+            f"small",
+            err=True,
+        )
+
+
+def _count(tokenizer: Tokenizer, documents: Iterable[Document]) -> tuple[int, int]:
+    """Return how many tokens of the documents are unknown, and how many there are."""
+    unknown = total = 0
+    for document in documents:
+        for ids in tokenizer.encode_many(document):
+            unknown, total = unknown + ids.count(tokenizer.unk_id), total + len(ids)
+    return unknown, total
