@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -49,6 +49,34 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writable_folder(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Make a folder and try to write there; if the work fails, leave no new empty folder behind.
+
+    Raises OutputError at once if the files called `names` could not be written there at the end.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"cannot write to --out {folder}: it is not a folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to --out {folder}: {error.strerror or error}"
+            ) from None
+        for name in names:
+            if (folder / name).is_dir():
+                raise OutputError(f"cannot write {folder / name}: it is a folder")
+        yield
+    finally:
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:

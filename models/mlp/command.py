@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
+WRITTEN = ("model.safetensors", "metrics.jsonl", "loss.png", "decision.png")
 
 Backend = Annotated[
     str | None,
@@ -90,7 +91,7 @@ def train_mlp(
     Writes model.safetensors, metrics.jsonl, loss.png and, for two features, decision.png.
     """
     from twingrad.core.build import default_backend
-    from twingrad.core.files import OutputError
+    from twingrad.core.files import OutputError, writable_folder
     from twingrad.core.random import check_seed
     from twingrad.core.trainer import interruptible
     from twingrad.models.mlp import datasets
@@ -121,7 +122,7 @@ def train_mlp(
         seed=seed,
     )
     console = _console()
-    with _writable_folder(out), interruptible() as interrupted:
+    with writable_folder(out, WRITTEN), interruptible() as interrupted:
         _say(console, _introduction(loaded, settings, backend))
         with _progress(settings, len(loaded.train)) as (on_batch, on_epoch):
             fitted = train(
@@ -256,39 +257,6 @@ def _write(fitted: Fitted, out: Path, say: Callable[[str], None]) -> Iterator[Pa
         if path.is_file():
             path.unlink()
             say(f"removed {path}, which showed an earlier run")
-
-
-@contextmanager
-def _writable_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and try to write there; if the work fails, leave no new empty folder behind.
-
-    Raises OutputError at once if nothing could be written at the end.
-    """
-    import tempfile
-
-    from twingrad.core.files import OutputError
-    from twingrad.models.mlp.prediction import CHECKPOINT
-
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"cannot write to --out {folder}: it is not a folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to --out {folder}: {error.strerror or error}"
-            ) from None
-        for name in (CHECKPOINT, "metrics.jsonl", "loss.png", "decision.png"):
-            if (folder / name).is_dir():
-                raise OutputError(f"cannot write {folder / name}: it is a folder")
-        yield
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
 
 
 @contextmanager
