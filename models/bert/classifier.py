@@ -33,6 +33,7 @@ from twingrad.models.bert.weights import Weights
 from twingrad.models.mlp.datasets import checked_share, split_classes
 from twingrad.models.mlp.tables import read_table, some
 
+MAX_LENGTH = 128  # tokens of a text, if none is asked for
 MOST_CLASSES = 1000
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_NORM = 1.0  # of all gradients together
@@ -46,7 +47,7 @@ class Settings:
     epochs: int = 3
     lr: float = 5e-5
     batch_size: int = 16
-    max_length: int = 128
+    max_length: int | None = None  # MAX_LENGTH, if the model has that many places
     held_out: float = 0.2
     seed: int = 0
 
@@ -128,6 +129,8 @@ def fine_tune(
     Raises SettingError or CheckpointError for what does not fit, TrainingError if it diverges.
     """
     length = checked_length(settings.max_length, weights.config)
+    if settings.max_length is None:
+        length = min(length, MAX_LENGTH)
     model = weights.new_classifier(len(data.labels), settings.seed, backend, device)
     rows = split_classes(data.classes, settings.held_out, settings.seed)
     encoded = encode(tokenizer, data.texts, data.seconds, length)

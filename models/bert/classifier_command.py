@@ -32,8 +32,12 @@ def train_classifier(
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-5,
     batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 16,
     max_length: Annotated[
-        int, typer.Option(help="Most tokens of a text; what is longer is cut.")
-    ] = 128,
+        int | None,
+        typer.Option(
+            help="Most tokens of a text; what is longer is cut.",
+            show_default="128, or all that the model has places for",
+        ),
+    ] = None,
     held_out: Annotated[float, typer.Option(help="Share of the rows to hold out.")] = 0.2,
     seed: Annotated[
         int, typer.Option(help="Seed of split, new weights, dropout and order of the rows.")
@@ -100,7 +104,7 @@ def classify(
     backend: Backend = None,
     device: Device = None,
 ) -> None:
-    """Print the likeliest label of each line of text, and its probability: LABEL<TAB>PROBABILITY."""
+    """Print the likeliest label of each line of text: LABEL<TAB>PROBABILITY."""
     from twingrad.core.errors import DataError
     from twingrad.models.bert.classifier import class_logits, class_probabilities
     from twingrad.models.bert.folder import open_weights

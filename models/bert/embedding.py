@@ -34,12 +34,14 @@ def embed_texts(
     check_pooling(pooling)
 
     def vectors(batch: Padded) -> Array:
-        hidden = to_numpy(model(*batch).hidden)
+        hidden: Array = to_numpy(model(*batch).hidden)
         if pooling == "cls":
-            return hidden[:, 0]
+            first: Array = hidden[:, 0]
+            return first
         mask = batch.attention_mask[:, :, None]
         total: Array = np.where(mask, hidden, 0).sum(axis=1, dtype=np.float64)
-        return total / mask.sum(axis=1)
+        mean: Array = total / mask.sum(axis=1)
+        return mean
 
     encoded = encode(tokenizer, texts, None, length or model.config.max_positions)
     result = in_batches(model, vectors, encoded, tokenizer.pad_id, batch_size)

@@ -53,9 +53,12 @@ def open_weights(folder: Path | str) -> tuple[Weights, Tokenizer]:
 
 def _read_own(folder: Path) -> Weights:
     path = folder / huggingface.ARRAYS
-    if not path.exists() and (folder / huggingface.PICKLED).exists():
-        raise CheckpointError(f"{folder}: there is no {huggingface.CONFIG} in it")
-    arrays, checkpoint = load_parameters(path)
+    try:
+        arrays, checkpoint = load_parameters(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder}: there is no {huggingface.CONFIG} in it, and no run of ours: {error}"
+        ) from None
     if checkpoint.extra.get("kind") != KIND:
         raise CheckpointError(f"{path}: it is the checkpoint of another model, not of a {KIND}")
     try:

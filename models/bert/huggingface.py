@@ -75,6 +75,7 @@ KEYS = {
     "initializer_range": "initializer_range",
     "tie_word_embeddings": "tied",
 }
+TYPES = {int: "an integer", float: "a number", bool: "true or false"}
 GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 # Keys under which the model would be another one. What is in neither table changes nothing here.
 REQUIRED = {
@@ -195,21 +196,21 @@ def read_weights(folder: Path) -> Weights:
     values = _read_json(folder / CONFIG)
     config = _our_config(values, folder / CONFIG)
     arrays = _normalised(_read_all_arrays(folder, values))
-    if not config.tied and f"{DECODER}.bias" in arrays:
-        arrays[BIAS] = arrays[f"{DECODER}.bias"]
-    elif f"{DECODER}.bias" in arrays:
-        arrays.setdefault(BIAS, arrays[f"{DECODER}.bias"])
-    pair = [
-        arrays[name] for name in (f"{DECODER}.weight", f"{EMBEDDINGS}.weight") if name in arrays
-    ]
-    if config.tied and len(pair) == 2 and not np.array_equal(*pair):
+    if f"{DECODER}.bias" in arrays and not (config.tied and BIAS in arrays):
+        arrays[BIAS] = arrays[f"{DECODER}.bias"]  # of the two, the one that is added there
+    decoder, words = f"{DECODER}.weight", f"{EMBEDDINGS}.weight"
+    is_pair = decoder in arrays and words in arrays
+    if config.tied and is_pair and not np.array_equal(arrays[decoder], arrays[words]):
         raise CheckpointError(
-            f"{folder}: {DECODER}.weight differs from {EMBEDDINGS}.weight, which {CONFIG} says is "
+            f"{folder}: {decoder} differs from {words}, which {CONFIG} says is "
             f'the same; write "tie_word_embeddings": false there'
         )
     if "bert.pooler.dense.weight" not in arrays:
         config = replace(config, pooler=False)
-    return Weights(folder, config, arrays, _labels(values, folder / CONFIG), huggingface_name)
+    labels = _labels(values, folder / CONFIG)
+    if not labels:
+        arrays.pop("classifier.weight", None)  # it tells tokens apart, or choices
+    return Weights(folder, config, arrays, labels, huggingface_name)
 
 
 def huggingface_name(name: str) -> str:
@@ -229,13 +230,19 @@ def _our_config(values: Mapping[str, Any], path: Path) -> BertConfig:
                 f"{path}: {key} must be {json.dumps(required)}; got {json.dumps(values[key])}"
             )
     act = values.get("hidden_act", "gelu")
-    if act not in GELUS:
+    if not isinstance(act, str) or act not in GELUS:
         raise CheckpointError(f"{path}: hidden_act must be one of {', '.join(GELUS)}; got {act!r}")
     # A pad_token_id of null is a choice; it counts where first weights are drawn, and only there.
     settings = {name: values[key] for key, name in KEYS.items() if values.get(key) is not None}
+    for key, name in KEYS.items():
+        kind = type(getattr(BertConfig, name))
+        if not isinstance(settings.get(name, kind()), int if kind is int else (kind, int)):
+            raise CheckpointError(
+                f"{path}: {key} must be {TYPES[kind]}; got {json.dumps(values[key])}"
+            )
     try:
         return BertConfig(**settings, gelu=GELUS[act])
-    except (SettingError, TypeError) as error:
+    except SettingError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
 
@@ -340,6 +347,7 @@ def _tokenizer_config(tokenizer: Tokenizer, config: BertConfig) -> dict[str, Any
     }
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",  # which takes tokenizer.json as it is
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "model_max_length": config.max_positions,
         "do_lower_case": tokenizer.lowercase,
         **names,

@@ -67,7 +67,7 @@ def check_batch_size(batch_size: int) -> None:
 def encode(
     tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[str] | None, length: int
 ) -> list[Text]:
-    """Return texts, or pairs of them, as token ids of at most `length`, cut where they are longer."""
+    """Return texts, or pairs of them, as token ids; of each only `length` are kept."""
     first = tokenizer.encode_many(texts)
     second = [None] * len(first) if seconds is None else tokenizer.encode_many(seconds)
     return [tokenizer.pair(a, b, length) for a, b in zip(first, second, strict=True)]

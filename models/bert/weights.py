@@ -18,7 +18,7 @@ from twingrad.models.bert.model import Bert, BertForClassification, BertForPretr
 PARTS = {
     "masked": ("head for masked tokens", "masked.decoder.bias"),
     "next": ("next-sentence head", "next.weight"),
-    "classification": ("classifier", "classifier.weight"),
+    "classification": ("classifier of texts", "classifier.weight"),
 }
 # The parts under each name that `head` may have; the encoder alone has none.
 HEADS = {
@@ -75,8 +75,8 @@ class Weights:
             name = self.name_in_file(parameter)
             if name not in self.arrays:
                 raise CheckpointError(
-                    f"{self.folder}: the model has no {what}: there is no {name} among its "
-                    f"weights; for the encoder alone there is `twingrad embed`"
+                    f"{self.folder}: the model has no {what} ({name}); `twingrad embed` is for "
+                    f"models without it"
                 )
         if head == "encoder":
             return Bert(self.config)
