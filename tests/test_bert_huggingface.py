@@ -561,11 +561,16 @@ def test_another_head_than_there_is_is_refused(folder: Path) -> None:
         load_model(folder, head="question")
     with pytest.raises(CheckpointError, match="the model has no classifier"):
         load_model(folder, head="classification")
-    change_config(folder, architectures=["BertForTokenClassification"])
     change_arrays(folder, lambda name, array: {name: array, "classifier.weight": array[:2]})
-    with pytest.raises(CheckpointError, match="the model has no classifier of texts"):
-        load_model(folder, head="classification")
-    change_config(folder, architectures=None, id2label={"0": "a", "7": "b"})
+    for changes in (
+        {"architectures": ["BertForTokenClassification"]},
+        {"architectures": None, "problem_type": "multi_label_classification"},
+        {"problem_type": None, "id2label": {"0": "LABEL_0"}},
+    ):
+        change_config(folder, **changes)
+        with pytest.raises(CheckpointError, match="the model has no classifier of texts"):
+            load_model(folder, head="classification")
+    change_config(folder, id2label={"0": "a", "7": "b"})
     with pytest.raises(CheckpointError, match="id2label must name the labels 0, 1, 2"):
         read_weights(folder)
 

@@ -209,7 +209,7 @@ def read_weights(folder: Path) -> Weights:
         config = replace(config, pooler=False)
     labels = _labels(values, folder / CONFIG)
     if not labels:
-        arrays.pop("classifier.weight", None)  # it tells tokens apart, or choices
+        arrays.pop("classifier.weight", None)  # it is for tokens, choices or numbers
     return Weights(folder, config, arrays, labels, huggingface_name)
 
 
@@ -248,12 +248,13 @@ def _our_config(values: Mapping[str, Any], path: Path) -> BertConfig:
 
 def _labels(values: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """Return the classes of a sequence classifier; none for a model that is nothing of the kind."""
-    known = _architectures(values)
-    if known and CLASSIFIER not in known:
+    known, problem = _architectures(values), values.get("problem_type")
+    if (known and CLASSIFIER not in known) or problem not in (None, "single_label_classification"):
         return ()
     labels = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     try:
-        return tuple(str(labels[str(id)]) for id in range(len(labels)))
+        names = tuple(str(labels[str(id)]) for id in range(len(labels)))
+        return names if len(names) > 1 else ()  # one output is a number, not a class
     except (KeyError, TypeError):
         raise CheckpointError(
             f"{path}: id2label must name the labels 0, 1, 2, ...; got {labels!r}"
