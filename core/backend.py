@@ -102,6 +102,14 @@ class Backend(LayerBackend, Protocol):
         """Return an array as a tensor that gets no gradient, of the dtype and device of `like`."""
         ...
 
+    def autocast(self, model: Any, dtype: str) -> AbstractContextManager[Any]:
+        """Return a context in which products are computed in a narrower dtype, if it is one."""
+        ...
+
+    def compiled(self, model: Any) -> Callable[..., Any]:
+        """Return the model, compiled where the backend can. Raises BackendError where not."""
+        ...
+
     def build(
         self,
         module: Module,

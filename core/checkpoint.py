@@ -72,6 +72,15 @@ def save_checkpoint(
     write_arrays(Path(path), arrays, {"twingrad": header})
 
 
+def read_notes(path: str | Path) -> Checkpoint:
+    """Return what a checkpoint says beside the arrays, without reading them.
+
+    Raises CheckpointError if the file is damaged.
+    """
+    _, notes = _read(Path(path), prefix=None)
+    return Checkpoint(notes["step"], notes["extra"])
+
+
 def load_checkpoint(path: str | Path, *, model: Any = None, optimizer: Any = None) -> Checkpoint:
     """Restore a model, and an optimizer over its parameters, on whichever backend they are.
 
@@ -107,10 +116,11 @@ def load_parameters(path: str | Path) -> tuple[Arrays, Checkpoint]:
     return _without_prefix(arrays), Checkpoint(notes["step"], notes["extra"])
 
 
-def read_arrays(path: Path, prefix: str = "") -> tuple[Arrays, dict[str, str]]:
+def read_arrays(path: Path, prefix: str | None = "") -> tuple[Arrays, dict[str, str]]:
     """Return the arrays of a safetensors file whose names begin so, and the file's metadata.
 
-    bfloat16, which NumPy has not, becomes float32. Raises CheckpointError if it is damaged.
+    A prefix of None is that of no array. bfloat16, which NumPy has not, becomes float32. Raises
+    CheckpointError if the file is damaged.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
@@ -119,7 +129,7 @@ def read_arrays(path: Path, prefix: str = "") -> tuple[Arrays, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118
-                if not name.startswith(prefix):
+                if prefix is None or not name.startswith(prefix):
                     continue
                 if file.get_slice(name).get_dtype() == "BF16":
                     bfloat16.append(name)
@@ -192,7 +202,7 @@ def _optimizer_state(arrays: Arrays, notes: Mapping[str, Any], optimizer: Any) -
     return {"state": state, "param_groups": groups}
 
 
-def _read(path: Path, prefix: str = "") -> tuple[Arrays, dict[str, Any]]:
+def _read(path: Path, prefix: str | None = "") -> tuple[Arrays, dict[str, Any]]:
     arrays, metadata = read_arrays(path, prefix)
     header = metadata.get("twingrad")
     if header is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from twingrad.core.errors import TwingradError
 
@@ -52,31 +53,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def writable_folder(folder: Path, names: Iterable[str]) -> Iterator[None]:
-    """Make a folder and try to write there; if the work fails, leave no new empty folder behind.
+def appending(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Open a file of JSON lines to add to; yields what adds a line, on disk at once or not at all.
 
-    Raises OutputError at once if the files called `names` could not be written there at the end.
+    Raises OutputError if the file cannot be written.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"cannot write to --out {folder}: it is not a folder")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to --out {folder}: {error.strerror or error}"
-            ) from None
-        for name in names:
-            if (folder / name).is_dir():
-                raise OutputError(f"cannot write {folder / name}: it is a folder")
-        yield
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+        with Path(path).open("ab", buffering=0) as file:
+            yield lambda line: _added(file, line)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _added(file: Any, line: Mapping[str, Any]) -> None:
+    file.write(json.dumps(line).encode() + b"\n")
 
 
 def _sync_folder(folder: Path) -> None:

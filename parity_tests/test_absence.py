@@ -32,6 +32,41 @@ def test_an_infinite_value_that_all_see_spoils_its_own_feature(dtype: str) -> No
         np.testing.assert_array_equal(y, np.array([[1, INF, 1]] * 2, dtype), name)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("ignored", [[True, False, False], [True, True, True]])
+def test_what_is_ignored_is_absent_and_gets_no_gradient(
+    ignored: list[bool], reduction: str, dtype: str
+) -> None:
+    """NaN and infinity in logits whose targets are not counted."""
+    rng = np.random.default_rng(41)
+    x, target = rng.standard_normal((3, 4)).astype(dtype), np.where(ignored, -100, [1, 0, 3])
+    junk = x.copy()
+    junk[0], junk[1:][ignored[1:]] = [NAN, INF, -INF, 0], NAN
+    grad_y = np.ones((), dtype)
+    settings = {"reduction": reduction, "label_smoothing": 0.25}
+    for name in options().backends:
+        plain, spoilt = (
+            tg.vjp("cross_entropy", {"x": each, "target": target}, grad_y, name, **settings)
+            for each in (x, junk)
+        )
+        np.testing.assert_array_equal(spoilt[0], plain[0], name)
+        np.testing.assert_array_equal(spoilt[1]["x"], plain[1]["x"], name)
+        assert not plain[1]["x"][ignored].any(), name
+
+
+def test_a_class_of_weight_0_has_no_part_even_if_it_is_absent(dtype: str) -> None:
+    """0 * inf is NaN: a part of 0 is left out."""
+    x = np.array([[1, -INF, 2]], dtype)
+    inputs = {"x": x, "target": np.array([0]), "weight": np.array([1, 0, 1], dtype)}
+    for name in options().backends:
+        y, grads = tg.vjp(
+            "cross_entropy", inputs, np.ones((), dtype), backend=name, label_smoothing=0.5
+        )
+        assert np.isfinite(y), name
+        assert np.isfinite(grads["x"]).all(), name
+        assert grads["x"][0, 1] == 0, name
+
+
 @pytest.mark.parametrize("spoilt", ["query", "key", "value"])
 def test_a_nan_that_is_seen_spoils_the_gradients(spoilt: str, dtype: str) -> None:
     """Causal, with a NaN at the end: the last query's gradient, and those of all that it sees.

@@ -40,6 +40,20 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_attention_module::test_what_is_hidden_changes_nothing",
     ),
     "causal with more keys than queries": ("test_stability::test_causal_is_aligned_top_left",),
+    "cross entropy with nothing counted": (
+        "test_catalogue::test_the_cross_entropy_of_nothing_counted_is_0",
+    ),
+    "cross entropy with weights that add up to 0": (
+        "test_catalogue::test_the_cross_entropy_of_nothing_counted_is_0",
+    ),
+    "ignored targets beside weights and label smoothing": (
+        "test_absence::test_what_is_ignored_is_absent_and_gets_no_gradient",
+    ),
+    "gradients of an embedding added up in its dtype": (
+        "test_special_points::test_an_id_that_is_everywhere_gets_all_its_gradients",
+        "test_catalogue::test_gradients_of_an_id_add_up_in_16_bits",
+    ),
+    "ids out of range": ("test_error_parity::test_an_index_out_of_range_is_named_with_its_place",),
     "attention to no keys": ("test_catalogue::test_attention_to_no_keys_is_0",),
     "GELU's left tail": (
         "test_definitions::test_the_handwritten_normal_distribution_is_right_in_its_tails",
@@ -341,6 +355,37 @@ def test_tanh_of_float16_reaches_1() -> None:
 
 
 # Losses
+
+
+@pytest.mark.about("cross_entropy")
+@pytest.mark.parametrize("why", ["ignored", "weights of 0", "no rows"])
+def test_the_cross_entropy_of_nothing_counted_is_0(why: str, dtype: str) -> None:
+    """And its gradient: never 0 / 0."""
+    x, target = np.array([[1.0, -2.0, 0.5]] * 2, dtype), np.array([1, 0])
+    inputs: dict[str, Any] = {"x": x, "target": target}
+    if why == "ignored":
+        inputs["target"] = np.full(2, -100)
+    elif why == "weights of 0":
+        inputs["weight"] = np.array([0, 0, 1], dtype)
+    else:
+        inputs = {"x": x[:0], "target": target[:0]}
+    for name in options().backends:
+        for reduction in ("mean", "sum"):
+            y, grads = tg.vjp(
+                "cross_entropy", inputs, np.ones((), dtype), backend=name, reduction=reduction
+            )
+            assert y == 0, f"{reduction} on {name}"
+            assert not grads["x"].any(), f"{reduction} on {name}"
+
+
+@pytest.mark.about("embedding")
+def test_gradients_of_an_id_add_up_in_16_bits() -> None:
+    """5,000 ones, where 2,048 is the last number that one more changes in float16."""
+    inputs = {"ids": np.zeros(5000, np.int64), "weight": np.zeros((2, 1), np.float16)}
+    for name in options().backends:
+        grad_y = np.ones((5000, 1), np.float16)
+        _, grads = tg.vjp("embedding", inputs, grad_y, backend=name)
+        np.testing.assert_array_equal(grads["weight"], np.array([[5000], [0]], np.float16), name)
 
 
 @pytest.mark.about("bce_with_logits")

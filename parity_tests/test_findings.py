@@ -181,6 +181,14 @@ def test_a_row_looked_up_very_often_gets_the_sum_to_three_digits() -> None:
     assert abs(float(grad) - 20_000) < 20
 
 
+@wrong("NaN: the mean is 0 / 0")
+@pytest.mark.parametrize("weight", [None, (0.0, 0.0, 1.0)])
+def test_the_cross_entropy_of_nothing_counted_is_0(weight: tuple[float, ...] | None) -> None:
+    target = torch.full((2,), -100 if weight is None else 1)
+    weights = None if weight is None else torch.tensor(weight)
+    assert all_are(F.cross_entropy(torch.ones(2, 3), target, weights), 0)
+
+
 @wrong("0 below -88.72, where e^-x overflows")
 def test_sigmoid_keeps_what_is_below_the_normal_numbers() -> None:
     assert torch.sigmoid(nine(-89.0)).min() > 0

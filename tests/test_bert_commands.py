@@ -19,7 +19,6 @@ from safetensors.numpy import load_file, save_file
 
 import twingrad as tg
 from twingrad.models.bert import classifier
-from twingrad.models.bert.classifier import schedule
 from twingrad.models.bert.embedding import embed_texts
 from twingrad.models.bert.folder import open_model, open_weights
 from twingrad.models.bert.texts import encode, pad
@@ -226,6 +225,23 @@ def test_a_wrong_fill_mask_is_one_line(
     assert words in refused(code, "fill-mask", *arguments, "--model", bert_folder)
 
 
+def test_what_train_bert_wrote_is_used_as_it_is(
+    twingrad: Callable[..., Any], bert_folder: Path, lines: Path, tmp_path: Path
+) -> None:
+    corpus, run, out = tmp_path / "corpus.txt", tmp_path / "run", tmp_path / "vectors.npy"
+    corpus.write_text("the cat sat\nit ran\n\na dog ran\nit sat\n\nso it goes\non and on\n" * 4)
+    done = twingrad(
+        *("train", "bert", "--corpus", corpus, "--steps", 2, "--batch-size", 4, "--seq-len", 16),
+        *("--hidden", 16, "--layers", 1, "--heads", 2, "--held-out", 0, "--out", run),
+        *("--tokenizer", bert_folder / "tokenizer.json"),
+    )
+    assert done.code == 0, done.err
+    assert len(twingrad("fill-mask", "the [MASK] sat", "--model", run).out.splitlines()) == 5
+    assert twingrad("next-sentence", "a cat", "it ran", "--model", run).code == 0
+    done = twingrad("embed", "--model", run, "--input", lines, "--output", out)
+    assert done.out == f"wrote {out}: 5 vectors of 16 numbers\n"
+
+
 # Classifiers
 
 
@@ -315,15 +331,6 @@ def test_pairs_are_classified_as_pairs(
     assert len(twingrad(*command).out.splitlines()) == 2
     pairs.write_text("the cat\ta dog\nso it goes\n")
     assert "line 2: it must be a pair A<TAB>B with exactly one tab; got 0" in refused(1, *command)
-
-
-def test_the_learning_rate_rises_and_falls() -> None:
-    rates = [schedule(step, 100) for step in range(100)]
-    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert rates[9] == rates[10] == 1
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(1 / 90)
-    assert [schedule(step, 1) for step in range(1)] == [1]
 
 
 @pytest.mark.parametrize("at", [1, 12])

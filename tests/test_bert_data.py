@@ -150,11 +150,12 @@ def test_types_and_attention_follow_the_segments(data: PretrainingData) -> None:
             assert batch.attention_mask[row].tolist() == [True] * (zeros + ones) + [False] * rest
 
 
-def test_segments_are_text_and_labels_are_true(data: PretrainingData) -> None:
+def test_segments_are_text_and_labels_are_true(tokens: TokenFile) -> None:
     """a and b are runs of the corpus; b follows a (0), or is of another document (1)."""
+    data = PretrainingData(tokens, TOKENIZER, LENGTH, 8, 3, short_rate=0.0)
     at = {name: number for number, name in enumerate(STREAM)}
     labels = []
-    for step in range(3 * len(data)):
+    for step in range(30 * len(data)):
         batch = data.batch(step)
         for label, row in zip(batch.next_sentence_label, original(batch), strict=True):
             a, b = segments(row)
@@ -227,10 +228,39 @@ def test_a_document_of_one_sentence_is_split_in_its_middle(tmp_path: Path) -> No
         labels += batch.next_sentence_label.tolist()
         for label, row in zip(batch.next_sentence_label, original(batch), strict=True):
             a, b = segments(row, data.tokenizer)
-            if label == 0:
-                assert " ".join(a + b) in [text for (text,) in documents]
-                assert (len(a), len(b)) == (5, 4)
+            assert (len(a), len(b)) == (5, 4)
+            assert (" ".join(a + b) in [text for (text,) in documents]) == (label == 0)
     assert set(labels) == {0, 1}
+
+
+def test_a_sentence_longer_than_a_row_is_shown_everywhere(tmp_path: Path) -> None:
+    """As are documents without line ends; a random b starts inside one, as every true one does."""
+    documents = [
+        [" ".join(f"d{d}w{w}" for w in range(size))] for d, size in enumerate([200, 90, 6])
+    ]
+    data = own_data(documents, tmp_path / "t", short_rate=0.0)
+    followed: set[str] = set()
+    random_starts: set[str] = set()
+    for step in range(60 * len(data)):
+        batch = data.batch(step)
+        for label, row in zip(batch.next_sentence_label, original(batch), strict=True):
+            a, b = segments(row, data.tokenizer)
+            assert len({name.partition("w")[0] for name in b}) == 1
+            if label == 0:
+                assert any(" ".join(a + b) in text for (text,) in documents)
+                followed.update(a, b)
+            else:
+                random_starts.add(b[0])
+    assert len(followed) == 296
+    assert len(random_starts) > 150
+
+
+def test_short_documents_do_not_give_a_random_pair_away(tmp_path: Path) -> None:
+    """b has as many sentences as the true one: 12 words in all, whatever the label."""
+    documents = [[f"d{d}s{s}w0 d{d}s{s}w1" for s in range(6)] for d in range(9)]
+    data = own_data(documents, tmp_path / "t", short_rate=0.0)
+    for step in range(20 * len(data)):
+        assert (data.batch(step).attention_mask.sum(axis=1) == 12 + 3).all()
 
 
 def test_a_single_token_can_only_have_a_random_b(tmp_path: Path) -> None:
@@ -285,16 +315,16 @@ def test_any_corpus_gives_whole_rows(
 
 
 def test_masks_have_their_shares(tokens: TokenFile) -> None:
-    """Of 60 000 targets 80 % are [MASK], 10 % any ordinary token and 10 % as they were."""
+    """Of many targets 80 % are [MASK], 10 % any ordinary token and 10 % as they were."""
     data = PretrainingData(tokens, TOKENIZER, 512, 64, 0)
     shown, targets = [], []
-    for step in range(400 * len(data)):
+    for step in range(500 * len(data)):
         batch = data.batch(step)
         shown.append(batch.input_ids.ravel()[batch.masked_positions])
         targets.append(batch.masked_targets)
     now, before = np.concatenate(shown), np.concatenate(targets)
     count = len(before)
-    assert count > 60_000
+    assert count > 50_000
     masked, kept = np.mean(now == TOKENIZER.mask_id), np.mean(now == before)
     for share, due in ((masked, 0.8), (kept, 0.1), (1 - masked - kept, 0.1)):
         assert abs(share - due) < 4 * (due * (1 - due) / count) ** 0.5 + 0.1 / len(TOKENIZER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,14 @@ class NumpyBackend:
 
     def constant(self, array: Array, like: Tensor) -> Tensor:
         return Tensor(array.astype(like.dtype))
+
+    def autocast(self, model: Any, dtype: str) -> AbstractContextManager[None]:
+        if dtype == "bfloat16":
+            raise BackendError("backend 'numpy': there is no bfloat16; use backend='torch'")
+        return nullcontext()
+
+    def compiled(self, model: Any) -> Callable[..., Any]:
+        raise BackendError("backend 'numpy': there is nothing to compile; use backend='torch'")
 
     def build(
         self,

@@ -56,9 +56,8 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None]:
     The loss is linear in log_p, so grad_log_p = -grad_y * parts / divisor.
     """
     log_p, places, parts, spread, divisor, shape = saved
-    g = np.broadcast_to(grad_y.reshape(-1), len(places)) / divisor
-    grad_log_p = np.empty(log_p.shape)
-    grad_log_p[...] = -g[:, None] * spread
+    g = grad_y.reshape(-1) / divisor
+    grad_log_p = np.broadcast_to(-g[:, None] * spread, log_p.shape).copy()
     grad_log_p[np.arange(len(places)), places] -= g * parts
     (grad_x,) = log_softmax.backward(grad_log_p, log_softmax.Saved(log_p))
     return grad_x.reshape(shape).astype(grad_y.dtype), None, None

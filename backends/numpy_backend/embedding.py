@@ -32,9 +32,8 @@ def backward(grad_y: Array, saved: Saved) -> tuple[None, Array]:
     order = np.argsort(flat, kind="stable")
     used, starts = np.unique(flat[order], return_index=True)
     grad_weight = np.zeros((rows, width), grad_y.dtype)
-    if used.size:
-        sorted_grads = grad_y.reshape(flat.size, width)[order]
-        grad_weight[used] = np.add.reduceat(sorted_grads, starts, axis=0, dtype=np.float64)
+    sorted_grads = grad_y.reshape(flat.size, width)[order]
+    grad_weight[used] = np.add.reduceat(sorted_grads, starts, axis=0, dtype=np.float64)
     if padding_idx is not None:
         grad_weight[padding_idx] = 0
     return None, grad_weight

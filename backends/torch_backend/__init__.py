@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
 warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True to a scalar")
 
 __all__ = ["TorchBackend", "backend"]
+
+
+# What autocast computes in the narrow dtype, and what it keeps out of it.
+NARROW = {"linear", "matmul", "attention"}
+WIDE = {"softmax", "log_softmax", "layer_norm", "cross_entropy", "bce_with_logits"}
 
 
 class TorchBackend:
@@ -134,6 +139,16 @@ class TorchBackend:
         made: Tensor = _constant(array, like)
         return made
 
+    def autocast(self, model: Any, dtype: str) -> AbstractContextManager[Any]:
+        if dtype != "bfloat16":
+            return nullcontext()
+        device = next(model.parameters()).device
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def compiled(self, model: Any) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = torch.compile(model)
+        return compiled
+
     def build(
         self,
         module: Module,
@@ -187,6 +202,8 @@ class TorchBackend:
         """Return the inputs as tensors, after every check that the spec asks for."""
         device = next((value.device for value in given.values() if isinstance(value, Tensor)), None)
         tensors = {name: _as_tensor(spec, name, value, device) for name, value in given.items()}
+        if torch.is_autocast_enabled(next(iter(tensors.values())).device.type):
+            tensors = _autocast(spec, tensors)
         check_signature(
             spec.name,
             tuple(
@@ -242,6 +259,19 @@ def _device(device: str | None) -> torch.device | None:
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _drawn(draws: Draws, x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     return torch.from_numpy(draws.keep(shape, p)).to(x.device)
+
+
+def _autocast(spec: LayerSpec, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the inputs in the dtypes that torch's autocast would give them."""
+    floating = {name: x for name, x in tensors.items() if x.is_floating_point()}
+    if spec.name in NARROW:
+        device = next(iter(floating.values())).device.type
+        dtype = torch.get_autocast_dtype(device)
+    elif spec.name in WIDE or len({x.dtype for x in floating.values()}) > 1:
+        dtype = torch.float32
+    else:
+        return tensors
+    return tensors | {name: x.to(dtype) for name, x in floating.items()}
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -16,9 +16,11 @@ from twingrad.core.errors import DataError, SettingError
 from twingrad.core.module import CrossEntropyLoss
 from twingrad.core.optimizer import AdamW, clip_grad_norm_
 from twingrad.core.random import check_seed
+from twingrad.core.schedule import Schedule
 from twingrad.core.spec import Array
 from twingrad.core.state import to_numpy
 from twingrad.core.trainer import Epoch, Training, fit
+from twingrad.models.bert.pretraining import parameter_groups
 from twingrad.models.bert.texts import (
     Padded,
     Text,
@@ -138,21 +140,21 @@ def fine_tune(
     train_classes, held_out_classes = (data.classes[part] for part in rows)
 
     batches = _Batches(train, train_classes, tokenizer.pad_id, settings)
-    optimizer = _optimizer(model, settings.lr)
-    steps = settings.epochs * len(batches)
+    optimizer = AdamW(parameter_groups(model, WEIGHT_DECAY), lr=settings.lr)
+    rates = Schedule("linear", settings.lr, settings.epochs * len(batches), WARM_UP)
     taken = 0
     losses: list[float] = []
 
     def before_step() -> None:
         nonlocal taken
         clip_grad_norm_(model.parameters(), MAX_NORM)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * schedule(taken, steps)
         taken += 1
+        for group in optimizer.param_groups:
+            group["lr"] = rates(taken)
 
     def loss_fn(logits: Any, classes: Array) -> Any:
         loss = CrossEntropyLoss()(logits, classes)
-        losses.append(float(to_numpy(loss)))
+        losses.append(loss.item())
         return loss
 
     def held_out_logits() -> Array:
@@ -189,12 +191,6 @@ def fine_tune(
     return Fitted(model, training, (len(train), len(held_out)), accuracy, majority)
 
 
-def schedule(step: int, steps: int) -> float:
-    """Return the share of the learning rate for step number `step` (from 0) of `steps`."""
-    rising = max(round(WARM_UP * steps), 1)
-    return min((step + 1) / rising, (steps - step) / max(steps - rising, 1))
-
-
 def class_logits(model: Any, texts: Sequence[Text], pad_id: int, batch_size: int) -> Array:
     """Return a BertForClassification's logits (texts, classes)."""
     return in_batches(model, lambda batch: to_numpy(model(*batch)), texts, pad_id, batch_size)
@@ -220,15 +216,6 @@ class _Batches:
         for (rows,) in self.loader:
             padded: Padded = pad([self.texts[row] for row in rows], self.pad_id)
             yield (*padded, self.classes[rows])
-
-
-def _optimizer(model: Any, lr: float) -> AdamW:
-    parameters = list(model.parameters())
-    # Biases and norms, all that has one dimension, do not decay.
-    decayed = [parameter for parameter in parameters if len(parameter.shape) > 1]
-    others = [parameter for parameter in parameters if len(parameter.shape) == 1]
-    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others}]
-    return AdamW(groups, lr=lr, weight_decay=0.0)
 
 
 def _mean_loss(logits: Array, classes: Array) -> float:

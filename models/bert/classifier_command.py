@@ -11,7 +11,7 @@ import typer
 
 from twingrad.core.errors import INTERRUPTED
 from twingrad.models.bert.embedding_command import MaxLength, Model, Texts
-from twingrad.models.mlp.command import Backend, Device
+from twingrad.models.terminal import Backend, Device, terminal, writable_folder
 
 if TYPE_CHECKING:
     from twingrad.core.trainer import Epoch
@@ -53,7 +53,6 @@ def train_classifier(
     Writes a Hugging Face folder (BertForSequenceClassification) and metrics.jsonl.
     """
     from twingrad.core.build import default_backend
-    from twingrad.core.files import writable_folder
     from twingrad.core.trainer import interruptible
     from twingrad.models.bert import huggingface
     from twingrad.models.bert.classifier import Settings, fine_tune, read_labelled_texts
@@ -150,11 +149,10 @@ def _progress(
     epochs: int, batches: int
 ) -> Iterator[tuple[Callable[[], None], Callable[[Epoch], None]]]:
     """Show a bar on standard error; yields what to call after a batch and after an epoch."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=terminal(stderr=True), transient=True) as bar:
         task = bar.add_task("training", total=epochs * batches)
 
         def on_epoch(epoch: Epoch) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twingrad.models.mlp.command import Backend, Device
+from twingrad.models.terminal import Backend, Device
 
 if TYPE_CHECKING:
     from twingrad.core.spec import Array

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from twingrad.models.bert.embedding_command import Model
-from twingrad.models.mlp.command import Backend, Device
+from twingrad.models.terminal import Backend, Device
 
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 

@@ -9,10 +9,10 @@ from twingrad.core.checkpoint import load_parameters
 from twingrad.core.errors import CheckpointError, SettingError
 from twingrad.models.bert import huggingface
 from twingrad.models.bert.config import BertConfig
+from twingrad.models.bert.pretraining import KIND
 from twingrad.models.bert.tokenizer import Tokenizer
 from twingrad.models.bert.weights import Weights
 
-KIND = "bert"  # what a checkpoint of ours says it is
 PADDING = 128  # a published table may be filled up to a multiple of this
 
 

@@ -273,35 +273,56 @@ class PretrainingData:
         stop_sentence = np.minimum(np.searchsorted(begins, start + length), last)
         stop = begins[stop_sentence]
 
-        # Split between two of them; a single one in its middle.
+        # Split between two of them; a single one, which may be longer than all its room, in its
+        # middle, or in the middle of what is around the place.
         count = stop_sentence - sentence
+        is_alone = count == 1
+        start = np.where(is_alone, np.maximum(start, np.minimum(at, stop - length)), start)
+        stop = np.where(is_alone, np.minimum(stop, start + length), stop)
         b_sentence = sentence + 1 + _floor(draws.split * (count - 1))
-        stop = np.where(count == 1, np.minimum(stop, start + length), stop)
-        split = np.where(count == 1, (start + stop + 1) // 2, begins[b_sentence])
-        is_random = (draws.is_random < 0.5) | (split == stop)
+        split = np.where(is_alone, (start + stop + 1) // 2, begins[b_sentence])
 
         # A random b is as long as the true one, so that no length gives it away: in tokens, or
         # in sentences where the document ended early.
         is_full = stop - start >= length
         need = np.where(is_full, length - (split - start), 1)
-        need_sentences = np.where(is_full, 1, np.maximum(1, stop_sentence - b_sentence))
-        # Its document is drawn by size, as that of a true one is, from all places but this one's.
-        own = self._places[document]
-        other_place = _floor(draws.document * (self.examples - own))
-        other_place += np.where(other_place >= self._places_end[document] - own, own, 0)
-        other = np.searchsorted(self._places_end, other_place, side="right")
-        # Nor does it open its document, as no true one does.
-        last = self._last[other]
-        first = self._first[other] + (last - self._first[other] > 1)
-        latest = np.minimum(last - need_sentences, self._sentence_of(begins[last] - need))
-        b_other = first + _floor(draws.b * (np.maximum(latest, first) - first + 1))
-        b = np.where(is_random, begins[b_other], split)
-        enough = np.maximum(b_other + need_sentences, np.searchsorted(begins, b + need))
-        b_stop = np.where(is_random, begins[np.minimum(enough, last)], stop)
-
+        other = self._random_b(
+            document,
+            draws,
+            is_alone,
+            np.where(is_alone, np.maximum(1, stop - split), need),
+            np.where(is_full, 1, stop_sentence - b_sentence),
+        )
+        is_random = (draws.is_random < 0.5) | (split == stop)
+        b, b_stop = np.where(is_random, other, (split, stop))
         a_length, b_length = longest_first(split - start, b_stop - b, length)
         # a loses its first tokens, so that it still touches a b that follows.
         return Pairs(split - a_length, a_length, b, b_length, is_random)
+
+    def _random_b(
+        self, document: Array, draws: Draws, is_inside: Array, need: Array, need_sentences: Array
+    ) -> tuple[Array, Array]:
+        """Return where to start and stop in another document, to have so much if it has it.
+
+        Where `is_inside`, any token can be the first, as where a sentence was split.
+        """
+        begins = self._begins
+        # The document is drawn by its size, as that of a, from all places but its own.
+        own = self._places[document]
+        place = _floor(draws.document * (self.examples - own))
+        place += np.where(place >= self._places_end[document] - own, own, 0)
+        other = np.searchsorted(self._places_end, place, side="right")
+        last = self._last[other]
+        begin, end = begins[self._first[other]], begins[last]
+        # No true b opens its document, so no random one does if it has another sentence.
+        first = self._first[other] + (last - self._first[other] > 1)
+        latest = np.minimum(last - need_sentences, self._sentence_of(end - need))
+        sentence = first + _floor(draws.b * (np.maximum(latest, first) - first + 1))
+        inside = begin + _floor(draws.b * np.maximum(1, end - need - begin + 1))
+        start = np.where(is_inside, inside, begins[sentence])
+        enough = np.maximum(sentence + need_sentences, np.searchsorted(begins, start + need))
+        stop = np.where(is_inside, start + need, begins[np.minimum(enough, last)])
+        return start, np.minimum(stop, end)
 
     def _rows(self, pairs: Pairs) -> tuple[Array, Array, Array]:
         """Return input_ids, token_type_ids and attention_mask (rows, length)."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twingrad.core.errors import INTERRUPTED
+from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from twingrad.core.trainer import Epoch, Training
     from twingrad.models.mlp.datasets import LabelledData
     from twingrad.models.mlp.training import Fitted, Settings
@@ -21,15 +20,6 @@ if TYPE_CHECKING:
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
 WRITTEN = ("model.safetensors", "metrics.jsonl", "loss.png", "decision.png")
-
-Backend = Annotated[
-    str | None,
-    typer.Option(help="Backend: numpy or torch.", show_default="TWINGRAD_BACKEND, else numpy"),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(help="Device of the torch backend, such as cuda.", show_default="the backend's"),
-]
 
 
 def train_mlp(
@@ -91,7 +81,7 @@ def train_mlp(
     Writes model.safetensors, metrics.jsonl, loss.png and, for two features, decision.png.
     """
     from twingrad.core.build import default_backend
-    from twingrad.core.files import OutputError, writable_folder
+    from twingrad.core.files import OutputError
     from twingrad.core.random import check_seed
     from twingrad.core.trainer import interruptible
     from twingrad.models.mlp import datasets
@@ -121,9 +111,9 @@ def train_mlp(
         held_out=held_out,
         seed=seed,
     )
-    console = _console()
+    console = terminal()
     with writable_folder(out, WRITTEN), interruptible() as interrupted:
-        _say(console, _introduction(loaded, settings, backend))
+        say(console, _introduction(loaded, settings, backend))
         with _progress(settings, len(loaded.train)) as (on_batch, on_epoch):
             fitted = train(
                 loaded,
@@ -135,15 +125,15 @@ def train_mlp(
                 interrupted=interrupted,
             )
         if not fitted.training.epochs:
-            _say(console, ["interrupted before the first epoch was done; nothing is written"])
+            say(console, ["interrupted before the first epoch was done; nothing is written"])
             raise typer.Exit(INTERRUPTED)
-        _say(console, [_ending(fitted.training, settings)])
+        say(console, [_ending(fitted.training, settings)])
         console.print(_figures_table(fitted))
         written: list[Path] = []
         try:
-            for path in _write(fitted, out, lambda line: _say(console, [line])):
+            for path in _write(fitted, out, lambda line: say(console, [line])):
                 written.append(path)
-                _say(console, [f"wrote {path}"])
+                say(console, [f"wrote {path}"])
         except OutputError as error:
             done = f"; written before: {', '.join(map(str, written))}" if written else ""
             raise OutputError(f"{error}{done}") from None
@@ -171,16 +161,16 @@ def predict(
     predictor = load_predictor(model, backend or default_backend(), device)
     table = read_table(data)
     x, unused = choose_columns(predictor, table)
-    console = _console(stderr=True)
+    console = terminal(stderr=True)
     if unused:
-        _say(console, [f"columns not used: {some(unused)}"])
+        say(console, [f"columns not used: {some(unused)}"])
     text = as_csv(predictor, predictor.probabilities(x))
     if out is None:
         typer.echo(text, nl=False)
         return
     with whole_file(out) as file:
         file.write(text.encode())
-    _say(console, [f"wrote {out}: {len(x)} predictions on {predictor.backend}"])
+    say(console, [f"wrote {out}: {len(x)} predictions on {predictor.backend}"])
 
 
 def _introduction(data: LabelledData, settings: Settings, backend: str) -> list[str]:
@@ -233,6 +223,7 @@ def _figures_table(fitted: Fitted) -> Any:
 
 def _write(fitted: Fitted, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
     """Write what a run leaves behind, yielding each path when it is whole."""
+    from twingrad.models import pictures as drawing
     from twingrad.models.mlp import pictures
     from twingrad.models.mlp.prediction import CHECKPOINT
     from twingrad.models.mlp.training import save, save_metrics
@@ -242,7 +233,7 @@ def _write(fitted: Fitted, out: Path, say: Callable[[str], None]) -> Iterator[Pa
     save_metrics(fitted.training, out / "metrics.jsonl")
     yield out / "metrics.jsonl"
     loss, decision = out / "loss.png", out / "decision.png"
-    reason = pictures.missing()
+    reason = drawing.missing()
     if reason is None:
         pictures.draw_loss(fitted.training, fitted.data.name, loss)
         yield loss
@@ -273,7 +264,7 @@ def _progress(
         BarColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=_console(stderr=True),
+        console=terminal(stderr=True),
         transient=True,
     )
     task = bar.add_task("", total=settings.epochs)
@@ -291,14 +282,3 @@ def _progress(
 
     with bar:
         yield on_batch, on_epoch
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
-
-
-def _say(console: Console, lines: list[str]) -> None:
-    for line in lines:
-        console.print(line, markup=False)

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from twingrad.core.files import whole_file
 from twingrad.core.spec import Array
 from twingrad.core.trainer import Training
 from twingrad.models.mlp.datasets import Rows
 from twingrad.models.mlp.training import Fitted
+from twingrad.models.pictures import BLACK, BLUE, GREY, VERMILION, figure, grid, write
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#5f5f5f"
-DOTS_PER_INCH = 160
 GRID = 300  # points a side at which the decision is taken
 MOST_DOTS = 3000  # of each set; more would only hide each other
-
-
-def missing() -> str | None:
-    """Return why no picture can be drawn, or None if one can."""
-    if find_spec("matplotlib") is None:
-        return "matplotlib is not installed; install it with: pip install 'twingrad[plot]'"
-    return None
 
 
 def draw_loss(training: Training, data_name: str, path: Path) -> None:
@@ -34,7 +22,7 @@ def draw_loss(training: Training, data_name: str, path: Path) -> None:
 
     Raises OutputError if the file cannot be written.
     """
-    figure, axes = _figure(6.4, 4.0)
+    made, axes = figure(6.4, 4.0)
     numbers = [epoch.number for epoch in training.epochs]
     sets = (("loss", "train", BLUE, "-"), ("held_out_loss", "held-out", VERMILION, "--"))
     mark = "o" if len(numbers) == 1 else ""
@@ -50,10 +38,9 @@ def draw_loss(training: Training, data_name: str, path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(x=0.01)
-    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
+    grid(axes)
     axes.legend(frameon=False)
-    _write(figure, path)
+    write(made, path)
 
 
 def draw_decision(fitted: Fitted, path: Path) -> None:
@@ -63,14 +50,14 @@ def draw_decision(fitted: Fitted, path: Path) -> None:
     OutputError if the file cannot be written.
     """
     data = fitted.data
-    figure, axes = _figure(7.2, 5.4)
+    made, axes = figure(7.2, 5.4)
     x = np.concatenate([data.train.x, data.held_out.x])
     low, high = x.min(axis=0), x.max(axis=0)
     margin = np.where(high > low, 0.05 * (high - low), 1.0)
     low, high = low - margin, high + margin
     first, second = (np.linspace(low[axis], high[axis], GRID) for axis in (0, 1))
-    grid = np.stack(np.meshgrid(first, second), axis=-1)
-    probability = fitted.probabilities(grid.reshape(-1, 2)).reshape(GRID, GRID)
+    places = np.stack(np.meshgrid(first, second), axis=-1)
+    probability = fitted.probabilities(places.reshape(-1, 2)).reshape(GRID, GRID)
     axes.contourf(first, second, probability, levels=[0.0, 0.5, 1.0], colors=["#d6e8f5", "#fbe3d4"])
     if probability.min() < 0.5 < probability.max():
         axes.contour(first, second, probability, levels=[0.5], colors=BLACK, linewidths=1.8)
@@ -92,7 +79,7 @@ def draw_decision(fitted: Fitted, path: Path) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    _write(figure, path)
+    write(made, path)
 
 
 def _dots(axes: Any, rows: Rows, held_out: bool, names: tuple[str, str]) -> None:
@@ -121,20 +108,3 @@ def _decision_title(fitted: Fitted) -> str:
         for name, figures in fitted.figures.items()
     ]
     return f"Decision on {fitted.data.name}: {', '.join(parts)}"
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    # No pyplot: its windows and its list of open figures are not for a command line.
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _write(figure: Any, path: Path) -> None:
-    with whole_file(path) as file, warnings.catch_warnings():
-        # A name in a script that the font lacks still gets its picture.
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        figure.savefig(file, format="png")

@@ -140,10 +140,22 @@ def _work(tasks: Any, results: Any, examples: int, seed: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     torch.set_num_threads(1)
     judge = Judge(examples, seed)
-    while (group := tasks.get()) is not None:
+    while (group := _next(tasks)) is not None:
         for mutant in group:
             results.put(_judged(judge, mutant))
     results.put(judge.broken)
+
+
+def _next(tasks: Any) -> list[Mutant] | None:
+    """Return the next group, or None at the end; a parent that was killed is an end, too."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        try:
+            group: list[Mutant] | None = tasks.get(timeout=PATIENCE)
+        except queue.Empty:
+            continue
+        return group
+    return None
 
 
 def _judged(judge: Judge, mutant: Mutant) -> Result:

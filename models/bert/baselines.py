@@ -1,0 +1,67 @@
+"""What a model must beat: how well word counts alone guess the masked tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from twingrad.core.spec import Array
+from twingrad.models.bert.pretraining_data import Batch, TokenFile
+
+SHARES = np.linspace(0.0, 0.95, 20)  # of the pair's count, beside the single token's
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Mean surprise of the held-out targets, in nats."""
+
+    unigram: float  # by how often the token is, whatever stands around it
+    bigram: float  # by what follows the token on its left, mixed with the unigram
+
+
+def baselines(train: TokenFile, vocabulary: int, batches: Iterable[Batch]) -> Baselines:
+    """Return what counts on the training text say of the masked tokens of some batches.
+
+    Every token is counted once more than it was seen, so that none is impossible. The share of the
+    bigram is the one that is best on these very targets, which favours the baseline.
+    """
+    text, begins = _documents(train)
+    single = np.bincount(text, minlength=vocabulary) + 1.0
+    unigram = single / single.sum()
+    inside = np.ones(len(text), bool)
+    inside[begins] = False  # what opens a document follows nothing
+    pairs = text[:-1][inside[1:]] * vocabulary + text[1:][inside[1:]]
+    keys, counts = np.unique(pairs, return_counts=True)
+    heads = np.bincount(text[:-1][inside[1:]], minlength=vocabulary)
+    left, targets = _contexts(batches)
+    wanted = left * vocabulary + targets
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    seen = np.where(keys[at] == wanted, counts[at], 0)
+    follows = seen / np.maximum(heads[left], 1)
+    # Where the left token was never seen, there is nothing to mix in.
+    shares = np.where(heads[left] > 0, SHARES[:, None], 0.0)
+    mixed = shares * follows + (1 - shares) * unigram[targets]
+    surprise = -np.log(mixed).mean(axis=1)
+    return Baselines(float(-np.log(unigram[targets]).mean()), float(surprise.min()))
+
+
+def _documents(train: TokenFile) -> tuple[Array, Array]:
+    """Return the tokens of all documents in a view, one after the other, and where each begins."""
+    ends = np.asarray(train.sentences)[np.asarray(train.documents)]
+    pieces = [np.asarray(train.tokens[ends[d] : ends[d + 1]]) for d in train.chosen]
+    lengths = [len(piece) for piece in pieces]
+    begins = np.cumsum([0, *lengths[:-1]])
+    return np.concatenate(pieces).astype(np.int64), begins
+
+
+def _contexts(batches: Iterable[Batch]) -> tuple[Array, Array]:
+    """Return the true token on the left of each target, and the target."""
+    left, targets = [], []
+    for batch in batches:
+        tokens = batch.input_ids.reshape(-1).copy()
+        tokens[batch.masked_positions] = batch.masked_targets
+        left.append(tokens[batch.masked_positions - 1])
+        targets.append(batch.masked_targets)
+    return np.concatenate(left), np.concatenate(targets)

@@ -1,0 +1,46 @@
+"""What all pictures of training runs share: colours, axes, and a file written whole."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from twingrad.core.files import whole_file
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#5f5f5f"
+DOTS_PER_INCH = 160
+
+
+def missing() -> str | None:
+    """Return why no picture can be drawn, or None if one can."""
+    if find_spec("matplotlib") is None:
+        return "matplotlib is not installed; install it with: pip install 'twingrad[plot]'"
+    return None
+
+
+def figure(width: float, height: float) -> tuple[Any, Any]:
+    """Return a figure of this size in inches, and its axes."""
+    from matplotlib.figure import Figure
+
+    # No pyplot: its windows and its list of open figures are not for a command line.
+    made = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = made.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return made, axes
+
+
+def grid(axes: Any) -> None:
+    """Draw horizontal lines behind what is in the axes."""
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def write(made: Any, path: Path) -> None:
+    """Write a figure as PNG. Raises OutputError if the file cannot be written."""
+    with whole_file(path) as file, warnings.catch_warnings():
+        # A name in a script that the font lacks still gets its picture.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        made.savefig(file, format="png")
