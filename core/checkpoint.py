@@ -22,6 +22,7 @@ from twingrad.core.spec import Arrays
 from twingrad.core.state import to_numpy
 
 FORMAT = 1
+PREFIX = "model."  # of the parameters' names
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def save_checkpoint(
     `extra` is anything that JSON can hold. Raises OutputError if the file cannot be written.
     """
     arrays: Arrays = {
-        f"model.{name}": to_numpy(value) for name, value in model.state_dict().items()
+        f"{PREFIX}{name}": to_numpy(value) for name, value in model.state_dict().items()
     }
     notes: dict[str, Any] = {"format": FORMAT, "step": step, "extra": extra or {}}
     notes["draws"] = {
@@ -68,9 +69,7 @@ def save_checkpoint(
         header = json.dumps(notes, default=_number)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: extra must be what JSON can hold: {error}") from None
-    content = save(arrays, metadata={"twingrad": header})
-    with whole_file(Path(path)) as file:
-        file.write(content)
+    write_arrays(Path(path), arrays, {"twingrad": header})
 
 
 def read_notes(path: str | Path) -> Checkpoint:
@@ -78,7 +77,7 @@ def read_notes(path: str | Path) -> Checkpoint:
 
     Raises CheckpointError if the file is damaged.
     """
-    _, notes = _read(Path(path), with_arrays=False)
+    _, notes = _read(Path(path), prefix=None)
     return Checkpoint(notes["step"], notes["extra"])
 
 
@@ -88,12 +87,7 @@ def load_checkpoint(path: str | Path, *, model: Any = None, optimizer: Any = Non
     Raises CheckpointError, before anything is changed, if the file is damaged or another model's.
     """
     arrays, notes = _read(Path(path))
-    prefix = "model."
-    model_state = {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+    model_state = _without_prefix(arrays)
     try:
         if optimizer is not None:
             before = optimizer.state_dict()
@@ -111,6 +105,72 @@ def load_checkpoint(path: str | Path, *, model: Any = None, optimizer: Any = Non
     except TwingradError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return Checkpoint(notes["step"], notes["extra"])
+
+
+def load_parameters(path: str | Path) -> tuple[Arrays, Checkpoint]:
+    """Return a checkpoint's parameters by name, for whoever makes the model after a look at them.
+
+    Raises CheckpointError if the file is damaged or no checkpoint.
+    """
+    arrays, notes = _read(Path(path), PREFIX)
+    return _without_prefix(arrays), Checkpoint(notes["step"], notes["extra"])
+
+
+def read_arrays(path: Path, prefix: str | None = "") -> tuple[Arrays, dict[str, str]]:
+    """Return the arrays of a safetensors file whose names begin so, and the file's metadata.
+
+    A prefix of None is that of no array. bfloat16, which NumPy has not, becomes float32. Raises
+    CheckpointError if the file is damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    arrays: Arrays = {}
+    bfloat16 = []
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118
+                if prefix is None or not name.startswith(prefix):
+                    continue
+                if file.get_slice(name).get_dtype() == "BF16":
+                    bfloat16.append(name)
+                else:
+                    arrays[name] = file.get_tensor(name)
+            metadata = file.metadata() or {}
+        arrays |= _widened(path, bfloat16)
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: it is damaged or no checkpoint: {error}") from None
+    return arrays, metadata
+
+
+def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all. Raises OutputError."""
+    content = save(arrays, metadata=dict(metadata))
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def _widened(path: Path, names: list[str]) -> Arrays:
+    """Return bfloat16 arrays of a file whose header was checked as float32, bit for bit."""
+    if not names:
+        return {}
+    arrays: Arrays = {}
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(start - 8))
+        for name in names:
+            first, end = header[name]["data_offsets"]
+            file.seek(start + first)
+            bits = np.frombuffer(file.read(end - first), "<u2").astype(np.uint32) << 16
+            arrays[name] = bits.view(np.float32).reshape(header[name]["shape"])
+    return arrays
+
+
+def _without_prefix(arrays: Arrays) -> Arrays:
+    return {
+        name.removeprefix(PREFIX): array
+        for name, array in arrays.items()
+        if name.startswith(PREFIX)
+    }
 
 
 def _number(value: object) -> Any:
@@ -142,16 +202,9 @@ def _optimizer_state(arrays: Arrays, notes: Mapping[str, Any], optimizer: Any) -
     return {"state": state, "param_groups": groups}
 
 
-def _read(path: Path, with_arrays: bool = True) -> tuple[Arrays, dict[str, Any]]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = (file.metadata() or {}).get("twingrad")
-            names = file.keys() if with_arrays else ()
-            arrays = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: it is damaged or no checkpoint: {error}") from None
+def _read(path: Path, prefix: str | None = "") -> tuple[Arrays, dict[str, Any]]:
+    arrays, metadata = read_arrays(path, prefix)
+    header = metadata.get("twingrad")
     if header is None:
         raise CheckpointError(f"{path}: it is a safetensors file, but no twingrad checkpoint")
     try:

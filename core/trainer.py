@@ -79,6 +79,7 @@ def fit(
     epochs: int,
     evaluate: Callable[[], Mapping[str, float]],
     plateau: Plateau | None = None,
+    before_step: Callable[[], None] | None = None,
     on_batch: Callable[[], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
@@ -86,8 +87,9 @@ def fit(
     """Train for at most `epochs` epochs; each batch is the model's inputs and then the target.
 
     After each epoch `evaluate` returns at least "loss", that of the whole set: it alone is what
-    `plateau` sees, for the loss of one batch says little. Once `interrupted` returns True, model
-    and optimizer go back to where the last whole epoch left them, and training ends. Raises
+    `plateau` sees, for the loss of one batch says little. `before_step` is called with all
+    gradients there, to clip them or to set the learning rate. Once `interrupted` returns True,
+    model and optimizer go back to where the last whole epoch left them, and training ends. Raises
     TrainingError if the loss is not finite, DataError if there are no batches.
     """
     training = Training()
@@ -99,6 +101,8 @@ def fit(
             loss = loss_fn(model(*inputs), target)
             optimizer.zero_grad()
             loss.backward()
+            if before_step:
+                before_step()
             optimizer.step()
             count += 1
             if on_batch:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,3 +61,27 @@ def refused(twingrad: Callable[..., Done]) -> Callable[..., str]:
         return lines[0]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a Hugging Face folder with a small BERT; whoever changes it copies it first."""
+    import twingrad as tg
+    from twingrad.models.bert.config import BertConfig
+    from twingrad.models.bert.huggingface import save_model
+    from twingrad.models.bert.model import BertForPretraining
+    from twingrad.models.bert.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["the cat sat on the mat", "a dog ran", "so it goes"], "word")
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        layers=2,
+        heads=4,
+        intermediate_size=32,
+        max_positions=24,
+        initializer_range=0.2,
+    )
+    folder = tmp_path_factory.mktemp("bert") / "pretrained"
+    save_model(tg.build(BertForPretraining(config), "numpy", seed=5), tokenizer, folder)
+    return folder

@@ -52,7 +52,7 @@ def loss_and_gradients(
     loss = tg.CrossEntropyLoss()(masked, batch["input_ids"].reshape(-1)[positions])
     loss = loss + tg.CrossEntropyLoss()(follows, np.arange(rows) % 2)
     loss.backward()
-    return float(loss), {name: tg.to_numpy(p.grad) for name, p in model.named_parameters()}
+    return loss.item(), {name: tg.to_numpy(p.grad) for name, p in model.named_parameters()}
 
 
 # Sizes

@@ -6,6 +6,7 @@ Devlin et al. 2019, arXiv:1810.04805; the blocks are those of Vaswani et al. 201
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,23 +211,29 @@ class MaskedTokenHead(Module):
 
 
 class Pretraining(NamedTuple):
-    """What the model for pretraining returns."""
+    """What the model for pretraining returns; None for a head that it has not."""
 
     masked_logits: Tensor  # (targets, vocab_size)
     next_logits: Tensor  # (batch, 2): B follows A, B is from elsewhere
 
 
 class BertForPretraining(Module):
-    """The encoder under both heads of pretraining: which token was masked, and does B follow A."""
+    """The encoder under the heads of pretraining: which token was masked, and does B follow A.
 
-    def __init__(self, config: BertConfig) -> None:
+    `heads` names those that it has; published models often have only the one or the other.
+    """
+
+    def __init__(self, config: BertConfig, heads: Collection[str] = ("masked", "next")) -> None:
         super().__init__()
         self.config = config
+        self.heads = tuple(heads)
         self.bert = Bert(config)
-        self.masked = MaskedTokenHead(config)
-        if config.tied:
-            self.masked.decoder.weight = self.bert.embeddings.word.weight
-        self.next = _linear(config, config.hidden_size, 2)
+        self.masked: Any = None
+        if "masked" in heads:
+            self.masked = MaskedTokenHead(config)
+            if config.tied:
+                self.masked.decoder.weight = self.bert.embeddings.word.weight
+        self.next = _linear(config, config.hidden_size, 2) if "next" in heads else None
 
     def forward(
         self,
@@ -241,12 +248,15 @@ class BertForPretraining(Module):
         the batch * length tokens.
         """
         encoded = self.bert(input_ids, segment_ids, attention_mask)
+        next_logits = self.next(encoded.pooled) if self.next is not None else None
+        if self.masked is None:
+            return Pretraining(None, next_logits)
         batch, length, width = encoded.hidden.shape
         tokens = encoded.hidden.reshape(batch * length, width)
         if positions is not None:
             # A look-up of rows: logits of all tokens would fill the memory, and most are not asked.
             tokens = apply(self, "embedding", {"ids": positions, "weight": tokens})
-        return Pretraining(self.masked(tokens), self.next(encoded.pooled))
+        return Pretraining(self.masked(tokens), next_logits)
 
 
 class BertForClassification(Module):
@@ -255,6 +265,7 @@ class BertForClassification(Module):
     def __init__(self, config: BertConfig, classes: int) -> None:
         super().__init__()
         self.config = config
+        self.classes = classes
         self.bert = Bert(config)
         self.dropout = Dropout(config.dropout)
         self.classifier = _linear(config, config.hidden_size, classes)

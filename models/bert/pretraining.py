@@ -145,7 +145,9 @@ def resume(path: Path, backend: str, device: str | None = None, **changes: Any) 
     run = start(config, settings, tokenizer, backend, device)
     load_checkpoint(path, model=run.model, optimizer=run.optimizer)
     run.step = notes.step
-    for group, fresh in zip(run.optimizer.param_groups, _groups(run.model, settings), strict=True):
+    for group, fresh in zip(
+        run.optimizer.param_groups, parameter_groups(run.model, settings.weight_decay), strict=True
+    ):
         group["weight_decay"] = fresh["weight_decay"]
     return run
 
@@ -292,16 +294,16 @@ def _inputs(batch: Batch) -> tuple[Any, ...]:
 
 
 def _optimizer(model: Any, settings: Settings) -> AdamW:
-    return AdamW(_groups(model, settings), lr=settings.rates(1))
+    return AdamW(parameter_groups(model, settings.weight_decay), lr=settings.rates(1))
 
 
-def _groups(model: Any, settings: Settings) -> list[dict[str, Any]]:
+def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
     """Return the parameters that decay, and those that do not: biases, and scales of norms."""
     parameters = list(model.parameters())
     return [
         {
             "params": [parameter for parameter in parameters if parameter.ndim > 1],
-            "weight_decay": settings.weight_decay,
+            "weight_decay": weight_decay,
         },
         {
             "params": [parameter for parameter in parameters if parameter.ndim <= 1],

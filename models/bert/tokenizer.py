@@ -86,7 +86,7 @@ class Tokenizer:
         path = Path(path)
         if path.suffix != ".txt":
             with whole_file(path) as file:
-                file.write(self._library.to_str(pretty=True).encode())
+                file.write(self.to_json().encode())
             return
         rules = json.loads(self._rules)
         model, normalizer = rules["model"]["type"], (rules["normalizer"] or {}).get("type")
@@ -101,6 +101,10 @@ class Tokenizer:
             file.writelines(f"{token}\n".encode() for token in self._tokens)
         with whole_file(config) as file:
             file.write((json.dumps(settings, indent=2) + "\n").encode())
+
+    def to_json(self) -> str:
+        """Return the text of a tokenizer.json."""
+        return self._library.to_str(pretty=True)
 
     def __len__(self) -> int:
         return len(self._tokens)

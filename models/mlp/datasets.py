@@ -177,21 +177,30 @@ def stratified_split(rows: Rows, held_out: float, seed: int) -> tuple[Rows, Rows
     The same seed gives the same split; every class keeps a row to train on. Raises SettingError
     for a share outside [0, 1), DataError if there are too few rows to hold any out.
     """
+    train, held = split_classes(rows.target > 0.5, held_out, seed)
+    return Rows(rows.x[train], rows.target[train]), Rows(rows.x[held], rows.target[held])
+
+
+def split_classes(classes: Array, held_out: float, seed: int) -> tuple[Array, Array]:
+    """Return the numbers of the rows to train on and of those held out, each class shared alike.
+
+    Shape: classes (rows), of any values. Raises what `stratified_split` does.
+    """
     share = checked_share(held_out)
     rng = generator(seed, "split")
     parts: tuple[list[Array], list[Array]] = ([], [])
-    for positive in (False, True):
-        members = rng.permutation(np.flatnonzero((rows.target > 0.5) == positive))
+    for value in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == value))
         count = min(round(share * len(members)), max(len(members) - 1, 0))
         parts[1].append(members[:count])
         parts[0].append(members[count:])
     train, held = (np.sort(np.concatenate(part)) for part in parts)
     if share > 0 and len(held) == 0:
         raise DataError(
-            f"{len(rows)} rows are too few to hold out {held_out:g} of them; "
+            f"{len(classes)} rows are too few to hold out {held_out:g} of them; "
             f"give more rows, or --held-out 0"
         )
-    return Rows(rows.x[train], rows.target[train]), Rows(rows.x[held], rows.target[held])
+    return train, held
 
 
 def checked_share(held_out: float) -> Fraction:

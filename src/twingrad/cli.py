@@ -16,6 +16,9 @@ from twingrad.core.errors import (
     TwingradError,
     UnknownNameError,
 )
+from twingrad.models.bert.classifier_command import classify, train_classifier
+from twingrad.models.bert.embedding_command import embed
+from twingrad.models.bert.fill_mask_command import fill_mask, next_sentence
 from twingrad.models.bert.train_command import train_bert
 from twingrad.models.bert.vocab_command import vocab
 from twingrad.models.mlp.command import predict, train_mlp
@@ -35,8 +38,13 @@ train = typer.Typer(
 )
 app.add_typer(train, name="train")
 train.command("mlp")(train_mlp)
+train.command("classifier")(train_classifier)
 train.command("bert")(train_bert)
 app.command()(vocab)
+app.command()(embed)
+app.command()(fill_mask)
+app.command()(next_sentence)
+app.command()(classify)
 app.command()(predict)
 app.command()(parity)
 app.command()(mutants)
