@@ -6,6 +6,8 @@ import numpy as np
 
 from twingrad.core.spec import Array
 
+NEAR_0 = 2.0**-27  # x^3 / 3 is below a quarter of x's last digit
+
 
 class Saved(NamedTuple):
     x: Array
@@ -13,7 +15,10 @@ class Saved(NamedTuple):
 
 def forward(x: Array) -> tuple[Array, Saved]:
     """Squash each element of x into [-1, 1], in float64 rounded once to x's dtype."""
-    return np.tanh(x, dtype=np.float64).astype(x.dtype), Saved(x)
+    wide = np.tanh(x, dtype=np.float64)
+    # Here x itself is the nearest number; without AVX2, NumPy's tanh is one off now and then.
+    y = np.where(np.abs(x) < NEAR_0, x, wide)
+    return y.astype(x.dtype), Saved(x)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
