@@ -75,7 +75,8 @@ def test_an_id_that_is_everywhere_gets_all_its_gradients() -> None:
     for name in options().backends:
         _, grads = tg.vjp("embedding", inputs, grad_y, backend=name)
         error = np.abs(grads["weight"].astype(np.float64) - right)
-        assert np.all(error <= 2 * np.spacing(np.float32(right))), name
+        # Added in float64 and rounded once: half a unit in the last place.
+        assert np.all(error <= np.spacing(np.float32(right)) / 2), name
 
 
 def test_a_long_sum_is_off_by_no_more_than_a_short_one() -> None:
