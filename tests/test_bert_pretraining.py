@@ -374,9 +374,30 @@ def test_the_command_trains_resumes_and_tells(
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+def test_a_run_can_stop_on_the_way_and_keeps_its_schedule(
+    twingrad: Callable[..., Any], files: Path
+) -> None:
+    whole = twingrad(
+        *arguments(files, "--steps", 6, "--dtype", "float64", "--out", files / "whole")
+    )
+    assert whole.code == 0
+    part = twingrad(*arguments(files, "--steps", 6, "--dtype", "float64", "--stop-at", 3))
+    assert part.code == 0
+    assert "stopped after 3 of 6 steps" in part.out
+    call = ("train", "bert", "--resume", files / "run", "--backend", "torch")
+    done = twingrad(*call, "--beside", files / "whole")
+    assert done.code == 0, done
+    texts = [(files / name / "metrics.jsonl").read_text() for name in ("whole", "run")]
+    steps = [[x for x in map(json.loads, text.splitlines()) if "loss" in x] for text in texts]
+    for one, other in zip(*steps, strict=True):
+        assert one["lr"] == other["lr"]
+        assert abs(one["loss"] - other["loss"]) <= 1e-9 * one["loss"]
+
+
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
+        (("--stop-at", "0"), 2, "--stop-at must be an integer >= 1; got 0"),
         (("--size", "huge"), 2, "--size must be one of tiny, mini, small, medium, base, large"),
         (("--form", "other"), 2, "--form must be google or teaching; got 'other'"),
         (("--heads", "3"), 2, "heads must divide hidden_size = 16; got 3"),

@@ -26,7 +26,7 @@ def draw_curve(
     if beside is not None:
         label = "the other run, running mean"
         axes.plot(*_smooth(beside), color=GREEN, linewidth=5.0, alpha=0.35, label=label)
-    axes.plot(*_smooth(metrics), color=BLUE, linewidth=1.6, label="training, running mean")
+    axes.plot(*_smooth(metrics), color=BLUE, linewidth=1.6, label="this run, running mean")
     if judged:
         axes.plot(
             [line["step"] for line in judged],

@@ -66,6 +66,10 @@ def train_bert(
     steps: Annotated[
         int | None, typer.Option(help="Optimizer steps in all.", show_default="1000")
     ] = None,
+    stop_at: Annotated[
+        int | None,
+        typer.Option(help="Stop after this step, to go on later.", show_default="the last"),
+    ] = None,
     lr: Annotated[
         float | None, typer.Option(help="Highest learning rate.", show_default="0.0001")
     ] = None,
@@ -131,6 +135,8 @@ def train_bert(
     for name, value in (("--eval-every", eval_every), ("--save-every", save_every)):
         if value < 0:
             raise SettingError(f"{name} must be an integer >= 0; got {value}")
+    if stop_at is not None and stop_at < 1:
+        raise SettingError(f"--stop-at must be an integer >= 1; got {stop_at}")
     backend = backend or default_backend()
     folder = out or (_folder_of(resume) if resume else Path("runs/bert"))
     changes: dict[str, Any] = {
@@ -187,7 +193,8 @@ def train_bert(
         say(console, _introduction(run, tokens, train, judged, baseline))
         words.save(folder / TOKENIZER)
         pretraining.write_metrics(folder / pretraining.METRICS, run.metrics)
-        _loop(run, train, judged, forward, folder, eval_every, save_every, interrupted)
+        last = min(stop_at or run.settings.steps, run.settings.steps)
+        _loop(run, train, judged, forward, folder, last, eval_every, save_every, interrupted)
         pretraining.save(run, folder)
         pretraining.write_metrics(folder / pretraining.METRICS, run.metrics)
         stopped = run.step < run.settings.steps
@@ -199,7 +206,7 @@ def train_bert(
         say(console, [f"wrote {folder / pretraining.CHECKPOINT}"])
         if stopped:
             say(console, [f"go on with: twingrad train bert --resume {folder}"])
-    if stopped:
+    if interrupted():
         raise typer.Exit(INTERRUPTED)
 
 
@@ -303,6 +310,7 @@ def _loop(
     judged: PretrainingData | None,
     forward: Callable[..., Any] | None,
     folder: Path,
+    last: int,
     eval_every: int,
     save_every: int,
     interrupted: Callable[[], bool],
@@ -322,9 +330,9 @@ def _loop(
             append(line)
             show(line)
 
-        for line in pretraining.train(run, train, forward=forward):
+        for line in pretraining.train(run, train, until=last, forward=forward):
             record(line)
-            is_last = run.step == run.settings.steps
+            is_last = run.step == last
             if is_last or (eval_every and run.step % eval_every == 0):
                 judge()
             if save_every and run.step % save_every == 0 and not is_last:
@@ -363,7 +371,7 @@ def _introduction(
 def _ending(run: Run) -> list[str]:
     done = f"{run.step} of {run.settings.steps} steps"
     is_done = run.step == run.settings.steps
-    lines = [f"{'trained for' if is_done else 'interrupted after'} {done}"]
+    lines = [f"{'trained for' if is_done else 'stopped after'} {done}"]
     judged = [line for line in run.metrics if "held_out_masked_loss" in line]
     if judged:
         last = judged[-1]
