@@ -361,6 +361,7 @@ def test_the_command_trains_resumes_and_tells(
     assert done.code == 0, done
     assert "trained for 6 of 6 steps" in done.out
     assert "counts alone lose" in done.out
+    assert "making batches took" in done.out
     run = files / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]

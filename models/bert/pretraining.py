@@ -190,6 +190,7 @@ def train(
         number = run.step + 1
         first = run.step * settings.accumulate
         batches = [data.batch(first + part) for part in range(settings.accumulate)]
+        made = time.perf_counter()
         targets = max(sum(len(batch.masked_targets) for batch in batches), 1)
         rows = sum(len(batch.input_ids) for batch in batches)
         for group in run.optimizer.param_groups:
@@ -225,6 +226,7 @@ def train(
             "lr": settings.rates(number),
             "grad_norm": norm,
             "tokens_per_second": round(rows * settings.seq_len / seconds, 1),
+            "data_share": round((made - started) / seconds, 5),
         }
 
 

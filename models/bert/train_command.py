@@ -372,6 +372,13 @@ def _ending(run: Run) -> list[str]:
     done = f"{run.step} of {run.settings.steps} steps"
     is_done = run.step == run.settings.steps
     lines = [f"{'trained for' if is_done else 'stopped after'} {done}"]
+    steps = [line for line in run.metrics if "data_share" in line]
+    if steps:
+        share = sum(line["data_share"] for line in steps) / len(steps)
+        speed = sorted(line["tokens_per_second"] for line in steps)[len(steps) // 2]
+        lines.append(
+            f"{speed:,.0f} tokens/s (median); making batches took {100 * share:.1f} % of it"
+        )
     judged = [line for line in run.metrics if "held_out_masked_loss" in line]
     if judged:
         last = judged[-1]
