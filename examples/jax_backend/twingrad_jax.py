@@ -78,14 +78,9 @@ def layer_norm(x: Jax, weight: Jax | None, bias: Jax | None, eps: float) -> Jax:
 def attention(
     query: Jax, key: Jax, value: Jax, mask: Any, keep: Any, causal: bool, scale: Any, p: float
 ) -> Jax:
-    mask = jnp.broadcast_to(True if mask is None else mask, (*query.shape[:-1], key.shape[-2]))
-    # One program for causal and for a mask that says the same, else the last bits differ.
-    return attend(query, key, value, jnp.tril(mask) if causal else mask, keep, scale, p)
-
-
-@jax.jit(static_argnames=("scale", "p"))
-def attend(query: Jax, key: Jax, value: Jax, mask: Jax, keep: Any, scale: Any, p: float) -> Jax:
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+    mask = jnp.broadcast_to(True if mask is None else mask, (*query.shape[:-1], key.shape[-2]))
+    mask = jnp.tril(mask) if causal else mask
     # A masked pair is absent, whatever stands there, and 0 * NaN is not: so a key for each query.
     key = jnp.where(mask[..., None], key[..., None, :, :], 0)
     value = jnp.where(mask[..., None], value[..., None, :, :], 0)
@@ -113,20 +108,25 @@ def softplus(x: Jax) -> Jax:
     return jnp.log1p(jnp.exp(jnp.where(x > 0, -x, x))) + jnp.where(x > 0, x, 0)
 
 
+def div(x: Jax, y: Jax) -> Jax:
+    # By one number XLA multiplies with its reciprocal, which rounds twice.
+    return x / jax.lax.optimization_barrier(jnp.broadcast_arrays(x, y)[1])
+
+
 def mean(x: Jax, axis: Any = None, keepdim: bool = False) -> Jax:
     # jnp.mean of nothing is NaN.
     return jnp.sum(x, axis, keepdims=keepdim) / max(jnp.size(x, axis), 1)
 
 
-MINE = (linear, tanh, relu, gelu, softmax, log_softmax, layer_norm, dropout, bce_with_logits, mean)
-JNPS = ("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "matmul")
+MINE = (linear, tanh, relu, gelu, softmax, log_softmax, layer_norm, attention, dropout)
+MINE = (*MINE, bce_with_logits, div, mean)
+JNPS = ("add", "sub", "mul", "pow", "neg", "exp", "log", "sqrt", "matmul")
 FUNCTIONS: dict[str, Callable[..., Jax]] = {
     f.__name__: jax.jit(f, static_argnames=[*layer(f.__name__).settings]) for f in MINE
 }
 FUNCTIONS |= {x: getattr(jnp, NUMPY_NAMES.get(x, x)) for x in (*JNPS, "reshape", "transpose")}
 FUNCTIONS |= {
     "sigmoid": jax.nn.sigmoid,
-    "attention": attention,
     "sum": lambda x, axis, keepdim: jnp.sum(x, axis, keepdims=keepdim),
     "getitem": lambda x, index: x[index],
     "concat": lambda *arrays, axis: jnp.concatenate(arrays, axis),
