@@ -24,7 +24,8 @@ def blocks(page: Path, language: str) -> list[str]:
 def commands(page: Path) -> list[list[str]]:
     """Return the words of every twingrad command that stands in a shell block or in backticks."""
     text = page.read_text(encoding="utf-8")
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    shell = (block.replace("\\\n", " ") for block in blocks(page, "sh"))
+    lines = [line for block in shell for line in block.splitlines()]
     lines += re.findall(r"`(twingrad [^`\n]+)`", text)
     words = [shlex.split(line, comments=True) for line in lines]
     return [line[1:] for line in words if line and line[0] == "twingrad"]
