@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from twingrad.cli import main
 
 
 def pytest_configure() -> None:
+    # A job in the background starts with Ctrl-C ignored, and would hand that on to the programs
+    # that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)  # a core for each worker, or their threads wait for each other
 
