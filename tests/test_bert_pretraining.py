@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -452,7 +451,6 @@ def started(files: Path, *more: object) -> subprocess.Popen[str]:
     return child
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(
     twingrad: Callable[..., Any], files: Path
 ) -> None:
@@ -467,7 +465,6 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(
     assert steps == list(range(1, done + 4))
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
 def test_ctrl_c_saves_and_says_how_to_go_on(files: Path) -> None:
     metrics = files / "run" / "metrics.jsonl"
     with started(files) as child:

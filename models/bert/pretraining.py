@@ -68,7 +68,7 @@ class Settings:
         if self.dtype not in DTYPES:
             raise SettingError(f"--dtype must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
         check_seed(self.seed)
-        self.rates  # noqa: B018 - a property that checks
+        _ = self.rates  # raises for a schedule out of range
 
     @property
     def rates(self) -> Schedule:
@@ -145,10 +145,8 @@ def resume(path: Path, backend: str, device: str | None = None, **changes: Any) 
     run = start(config, settings, tokenizer, backend, device)
     load_checkpoint(path, model=run.model, optimizer=run.optimizer)
     run.step = notes.step
-    for group, fresh in zip(
-        run.optimizer.param_groups, parameter_groups(run.model, settings.weight_decay), strict=True
-    ):
-        group["weight_decay"] = fresh["weight_decay"]
+    decayed, _ = run.optimizer.param_groups
+    decayed["weight_decay"] = settings.weight_decay  # the checkpoint's may have been changed
     return run
 
 

@@ -196,7 +196,6 @@ def train_bert(
         last = min(stop_at or run.settings.steps, run.settings.steps)
         _loop(run, train, judged, forward, folder, last, eval_every, save_every, interrupted)
         pretraining.save(run, folder)
-        pretraining.write_metrics(folder / pretraining.METRICS, run.metrics)
         stopped = run.step < run.settings.steps
         say(console, _ending(run))
         other = None
