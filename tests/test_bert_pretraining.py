@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -429,12 +430,28 @@ def test_what_a_resumed_run_cannot_change_is_refused(
 ) -> None:
     assert twingrad(*arguments(files, "--steps", 2)).code == 0
     resume = ("train", "bert", "--resume", files / "run")
-    assert refused(2, *resume, "--seed", 3).endswith("--seed cannot change when a run is resumed")
+    fixed = (("seed", 3), ("size", "mini"), ("batch-size", 8), ("dropout", 0))
+    for option, value in fixed:
+        words = refused(2, *resume, f"--{option}", value)
+        assert words.endswith(f"--{option} cannot change when a run is resumed")
     other = train_tokenizer(["completely different words"], "word", None)
     other.save(files / "other.json")
     words = refused(2, *resume, "--tokenizer", files / "other.json")
     assert "must be the one that the run began with" in words
     assert "there is no such file" in refused(1, "train", "bert", "--resume", files / "nowhere")
+
+
+def test_a_resumed_run_in_another_folder_is_whole(
+    twingrad: Callable[..., Any], files: Path
+) -> None:
+    assert twingrad(*arguments(files, "--steps", 4, "--stop-at", 2)).code == 0
+    there = files / "there"
+    resume = ("train", "bert", "--resume")
+    assert twingrad(*resume, files / "run", "--out", there, "--stop-at", 3).code == 0
+    shutil.rmtree(files / "run")
+    done = twingrad(*resume, there)
+    assert done.code == 0, done
+    assert "trained for 4 of 4 steps" in done.out
 
 
 def started(files: Path, *more: object) -> subprocess.Popen[str]:

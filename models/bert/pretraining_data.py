@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -94,6 +95,21 @@ class TokenFile:
         arrays = {name: _mapped(path / f"{name}.npy", about["arrays"][name]) for name in ARRAYS}
         chosen = np.arange(len(arrays["documents"]) - 1)
         return cls(**arrays, chosen=chosen, tokenizer=about["tokenizer"], corpus=about["corpus"])
+
+    @staticmethod
+    def copy(source: Path, path: Path) -> None:
+        """Copy a folder that `build` wrote to the folder `path`, whole or not at all.
+
+        Raises OutputError if it cannot be written, DataError if it cannot be read.
+        """
+        with ExitStack() as files:
+            for name in (META, *(f"{array}.npy" for array in ARRAYS)):
+                target = files.enter_context(whole_file(path / name))
+                try:
+                    original = files.enter_context((source / name).open("rb"))
+                except OSError as error:
+                    raise DataError(f"{source / name}: {error.strerror}") from None
+                shutil.copyfileobj(original, target)
 
     def __len__(self) -> int:
         """Return the number of documents in this view."""

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
 TOKENS, TOKENIZER, PICTURE = "tokens", "tokenizer.json", "curve.png"
+# What a run keeps to its end: the model, and which examples each step sees.
+FIXED = (
+    *("form", "size", "hidden", "layers", "heads", "dropout", "native_random"),
+    *("seq_len", "batch_size", "accumulate", "masking", "held_out", "seed"),
+)
 JUDGED = 40  # batches of held-out documents that an evaluation looks at, at most
 
 
@@ -37,11 +42,17 @@ def train_bert(
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json or vocab.txt, see `twingrad vocab`.")
     ] = None,
-    size: Annotated[str, typer.Option(help="tiny, mini, small, medium, base or large.")] = "tiny",
+    size: Annotated[
+        str | None,
+        typer.Option(help="tiny, mini, small, medium, base or large.", show_default="tiny"),
+    ] = None,
     form: Annotated[
-        str,
-        typer.Option(help="google: BERT as released; teaching: pre-norm, sinusoids, plain heads."),
-    ] = "google",
+        str | None,
+        typer.Option(
+            help="google: BERT as released; teaching: pre-norm, sinusoids, plain heads.",
+            show_default="google",
+        ),
+    ] = None,
     hidden: Annotated[
         int | None, typer.Option(help="Width of the model.", show_default="by --size")
     ] = None,
@@ -161,6 +172,20 @@ def train_bert(
     console = terminal()
     if beside is not None and not (beside / pretraining.METRICS).is_file():
         raise DataError(f"--beside {beside}: there is no {pretraining.METRICS}")
+    if resume is not None:
+        asked = changes | {
+            "form": form,
+            "size": size,
+            "hidden": hidden,
+            "layers": layers,
+            "heads": heads,
+            "dropout": dropout,
+            "native_random": native_random or None,
+        }
+        for name in FIXED:
+            if asked.get(name) is not None:
+                option = name.replace("_", "-")
+                raise SettingError(f"--{option} cannot change when a run is resumed")
     if resume is None and not corpus and not demo_corpus:
         raise SettingError("give a text with --corpus FILE, or --demo-corpus")
     if resume is None and tokenizer is None:
@@ -170,13 +195,10 @@ def train_bert(
         if resume is None:
             settings = pretraining.Settings(**changes, native_random=native_random)
             words = _tokenizer(tokenizer)
-            config = _config(form, size, hidden, layers, heads, dropout, settings, words)
+            shape = (form or "google", size or "tiny", hidden, layers, heads, dropout)
+            config = _config(*shape, settings, words)
             run = pretraining.start(config, settings, words.fingerprint, backend, device)
         else:
-            fixed = sorted({"seq_len", "held_out", "seed", "masking"} & set(changes))
-            if fixed:
-                option = fixed[0].replace("_", "-")
-                raise SettingError(f"--{option} cannot change when a run is resumed")
             source = _folder_of(resume)
             run = pretraining.resume(source / pretraining.CHECKPOINT, backend, device, **changes)
             words = _tokenizer(tokenizer or source / TOKENIZER)
@@ -268,7 +290,11 @@ def _tokens(
     from twingrad.models.bert.pretraining_data import TokenFile
 
     if resume is not None and not corpus and not demo_corpus:
-        return TokenFile.load(_folder_of(resume) / TOKENS, tokenizer)
+        source = _folder_of(resume) / TOKENS
+        tokens = TokenFile.load(source, tokenizer)
+        if source.resolve() != (folder / TOKENS).resolve():
+            TokenFile.copy(source, folder / TOKENS)
+        return tokens
     documents = chain(
         read_documents(corpus, encoding) if corpus else (), demo() if demo_corpus else ()
     )
