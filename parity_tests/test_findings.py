@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 import os
 import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -126,6 +128,19 @@ def test_the_slope_of_gelu_by_tanh_is_that_of_its_arms_far_out(x: float, slope: 
 def test_gelus_left_tail_has_digits(x: float) -> None:
     right = x * math.erfc(-x / math.sqrt(2)) / 2
     assert (F.gelu(nine(x)).double() - right).abs().max() <= abs(right) / 100
+
+
+@wrong("where oneDNN runs without AVX: +0")
+def test_the_gelu_of_minus_0_is_minus_0() -> None:
+    program = (
+        "import torch; import torch.nn.functional as F;"
+        "print(F.gelu(torch.full((9,), -0.0)).signbit().all().item())"
+    )
+    variables = {**os.environ, "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
 
 
 # Other layers
