@@ -49,6 +49,7 @@ class BertConfig:
     tied: bool = True  # the decoder's weight is the embedding's
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    classifier_dropout: float | None = None  # before the classifier of texts; None: dropout
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02  # standard deviation of the first weights
 
@@ -62,11 +63,12 @@ class BertConfig:
                 raise SettingError(
                     f"{name} must be {' or '.join(options)}; got {getattr(self, name)!r}"
                 )
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(
-                    f"{name} must be a number in [0, 1); got {getattr(self, name)!r}"
-                )
+        for name in ("dropout", "attention_dropout", "classifier_dropout"):
+            p = getattr(self, name)
+            if p is None and name == "classifier_dropout":
+                continue
+            if not 0 <= p < 1:
+                raise SettingError(f"{name} must be a number in [0, 1); got {p!r}")
         for name in ("layer_norm_eps", "initializer_range"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
