@@ -97,7 +97,10 @@ class BertConfig:
 
     @classmethod
     def teaching(cls, **changes: Any) -> BertConfig:
-        """Return the form that BERT-pytorch made known: pre-norm, sinusoids, plain heads."""
+        """Return the form that BERT-pytorch made known: pre-norm, sinusoids, plain heads.
+
+        With the norm after its last block, which was missing there.
+        """
         form = cls(
             hidden_size=256,
             layers=8,
@@ -106,6 +109,7 @@ class BertConfig:
             segments=3,
             gelu="tanh",
             norm="pre",
+            closing_norm=True,
             embedding_norm=False,
             position="sinusoidal",
             pooler=False,
