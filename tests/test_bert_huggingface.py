@@ -271,6 +271,29 @@ def test_a_classifier_keeps_its_labels(backend: str, bert_folder: Path, tmp_path
     np.testing.assert_allclose(here, there, rtol=0, atol=64 * UNIT * abs(here).max())
 
 
+@both_backends
+@pytest.mark.parametrize("p", [None, 0.0, 0.4])
+def test_the_dropout_before_a_classifier_is_theirs(
+    p: float | None, backend: str, folder: Path, tmp_path: Path
+) -> None:
+    """hidden_dropout_prob (0.1 here) if classifier_dropout is null; and it is written back."""
+    change_config(folder, classifier_dropout=p)
+    weights, tokenizer = open_weights(folder)
+    model = weights.new_classifier(2, backend=backend)
+    theirs = transformers.BertForSequenceClassification(
+        transformers.BertConfig.from_pretrained(folder)
+    )
+    assert model.dropout.p == theirs.dropout.p == (0.1 if p is None else p)
+    # With nothing else at random, that alone decides whether two calls differ.
+    config = replace(weights.config, dropout=0.0, attention_dropout=0.0)
+    still = tg.build(BertForClassification(config, 2), backend).train()
+    one, two = (tg.to_numpy(still(np.full((50, 4), 6))) for _ in range(2))
+    assert np.array_equal(one, two) == (not p)
+    save_model(model, tokenizer, tmp_path / "out", ["no", "yes"])
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["classifier_dropout"] == p
+    assert open_weights(tmp_path / "out")[0].config == weights.config
+
+
 @pytest.mark.parametrize("changes", [{}, {"tied": False}, {"gelu": "tanh"}])
 def test_a_round_trip_changes_no_bit(
     changes: dict[str, Any], bert_folder: Path, tmp_path: Path
@@ -478,6 +501,8 @@ def check_refused(folder: Path, words: str) -> None:
         ({"layer_norm_eps": "small"}, 'layer_norm_eps must be a number; got "small"'),
         ({"layer_norm_eps": -1}, "layer_norm_eps must be a number >= 0; got -1"),
         ({"hidden_dropout_prob": [1]}, "hidden_dropout_prob must be a number; got [1]"),
+        ({"classifier_dropout": "0.5"}, 'classifier_dropout must be a number; got "0.5"'),
+        ({"classifier_dropout": 1}, "classifier_dropout must be a number in [0, 1); got 1"),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings must be true or false"),
         ({"num_attention_heads": 3}, "heads must divide hidden_size = 16"),
         ({"hidden_size": 20}, "must be floating of shape"),

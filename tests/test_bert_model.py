@@ -88,6 +88,7 @@ def test_the_teaching_form_has_the_parameters_that_its_users_saw(
         layers=layers,
         heads=heads,
         intermediate_size=4 * hidden,
+        closing_norm=False,  # as it was there
     )
     assert count(BertForPretraining(config)) == parameters
 

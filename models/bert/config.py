@@ -49,6 +49,7 @@ class BertConfig:
     tied: bool = True  # the decoder's weight is the embedding's
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    classifier_dropout: float | None = None  # before the classifier of texts; None: dropout
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02  # standard deviation of the first weights
 
@@ -62,11 +63,12 @@ class BertConfig:
                 raise SettingError(
                     f"{name} must be {' or '.join(options)}; got {getattr(self, name)!r}"
                 )
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(
-                    f"{name} must be a number in [0, 1); got {getattr(self, name)!r}"
-                )
+        for name in ("dropout", "attention_dropout", "classifier_dropout"):
+            p = getattr(self, name)
+            if p is None and name == "classifier_dropout":
+                continue
+            if not 0 <= p < 1:
+                raise SettingError(f"{name} must be a number in [0, 1); got {p!r}")
         for name in ("layer_norm_eps", "initializer_range"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -95,7 +97,10 @@ class BertConfig:
 
     @classmethod
     def teaching(cls, **changes: Any) -> BertConfig:
-        """Return the form that BERT-pytorch made known: pre-norm, sinusoids, plain heads."""
+        """Return the form that BERT-pytorch made known: pre-norm, sinusoids, plain heads.
+
+        With the norm after its last block, which was missing there.
+        """
         form = cls(
             hidden_size=256,
             layers=8,
@@ -104,6 +109,7 @@ class BertConfig:
             segments=3,
             gelu="tanh",
             norm="pre",
+            closing_norm=True,
             embedding_norm=False,
             position="sinusoidal",
             pooler=False,

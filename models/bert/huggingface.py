@@ -71,6 +71,7 @@ KEYS = {
     "pad_token_id": "pad_id",
     "hidden_dropout_prob": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
+    "classifier_dropout": "classifier_dropout",
     "layer_norm_eps": "layer_norm_eps",
     "initializer_range": "initializer_range",
     "tie_word_embeddings": "tied",
@@ -235,7 +236,8 @@ def _our_config(values: Mapping[str, Any], path: Path) -> BertConfig:
     # A pad_token_id of null is a choice; it counts where first weights are drawn, and only there.
     settings = {name: values[key] for key, name in KEYS.items() if values.get(key) is not None}
     for key, name in KEYS.items():
-        kind = type(getattr(BertConfig, name))
+        default = getattr(BertConfig, name)
+        kind = float if default is None else type(default)
         if not isinstance(settings.get(name, kind()), int if kind is int else (kind, int)):
             raise CheckpointError(
                 f"{path}: {key} must be {TYPES[kind]}; got {json.dumps(values[key])}"

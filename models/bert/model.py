@@ -267,7 +267,8 @@ class BertForClassification(Module):
         self.config = config
         self.classes = classes
         self.bert = Bert(config)
-        self.dropout = Dropout(config.dropout)
+        p = config.classifier_dropout
+        self.dropout = Dropout(config.dropout if p is None else p)
         self.classifier = _linear(config, config.hidden_size, classes)
 
     def forward(
