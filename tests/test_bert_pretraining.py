@@ -425,6 +425,33 @@ def test_a_wrong_call_is_one_line_and_leaves_nothing(
     assert not (files / "run" / "model.safetensors").exists()
 
 
+class Compiled:
+    """What torch.compile returns is called like the model, and has no length."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, *args: Any) -> Any:
+        return self.model(*args)
+
+    def __len__(self) -> int:
+        raise TypeError("BertForPretraining does not support len()")
+
+
+def test_a_compiled_model_trains_and_is_judged_as_the_model_is(
+    tokens: TokenFile, tokenizer: Tokenizer
+) -> None:
+    examples = data(tokens, tokenizer)
+    found = []
+    for compiled in (False, True):
+        run = begun(tokenizer, "numpy")
+        forward = Compiled(run.model) if compiled else None
+        steps = list(pretraining.train(run, examples, until=2, forward=forward))
+        judged = pretraining.evaluate(run, examples, 1, forward)
+        found.append([line["loss"] for line in steps] + [judged["held_out_masked_loss"]])
+    assert found[0] == found[1]
+
+
 def test_what_a_resumed_run_cannot_change_is_refused(
     twingrad: Callable[..., Any], refused: Callable[..., str], files: Path
 ) -> None:

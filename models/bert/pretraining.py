@@ -180,7 +180,7 @@ def train(
     are touched, if the loss is not finite.
     """
     settings, model = run.settings, run.model
-    forward = forward or model
+    forward = model if forward is None else forward
     losses = CrossEntropyLoss(reduction="sum")
     backend = load_backend(run.backend)
     while run.step < min(until or settings.steps, settings.steps):
@@ -232,7 +232,8 @@ def evaluate(
     run: Run, data: PretrainingData, batches: int, forward: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
     """Return losses and accuracies over the first batches of `data`, out of training mode."""
-    model, forward = run.model, forward or run.model
+    model = run.model
+    forward = model if forward is None else forward
     losses = CrossEntropyLoss(reduction="sum")
     totals = dict.fromkeys(("masked_loss", "next_loss", "masked_right", "next_right"), 0.0)
     targets = rows = 0
