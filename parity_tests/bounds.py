@@ -72,7 +72,17 @@ def _underflow(case: Case, weight: Any) -> float:
     if np.isscalar(weight) and weight == EXACT:
         return 0.0
     terms = max(x.size for x in case.inputs.values()) + case.grad_y.size + 1
-    return float(np.finfo(case.dtype).smallest_normal) * terms
+    return float(np.finfo(case.dtype).smallest_normal) * terms * _gain(case)
+
+
+def _gain(case: Case) -> float:
+    """Return what an intermediate result that was flushed to 0 may be multiplied with later."""
+    if case.spec.name != "bce_with_logits" or "pos_weight" not in case.inputs:
+        return 1.0
+    # pos_weight * target, times a loss of up to |x|, times weight.
+    factors = (case.inputs[name] for name in ("x", "weight") if name in case.inputs)
+    sizes = [np.abs(factor[np.isfinite(factor)]).max(initial=1) for factor in factors]
+    return float(math.prod(map(float, sizes)))
 
 
 def _linear(g: Array, x: Array, weight: Array, bias: Array | None = None) -> Weights:

@@ -56,6 +56,21 @@ def test_an_infinite_weight_stays_where_nothing_decays(dtype: str) -> None:
                 assert np.isfinite(state["0"][key]).all(), f"{optimizer} on {name}"
 
 
+@pytest.mark.parametrize(("power", "y"), [(0.5, INF), (1.5, INF), (-0.5, 0.0), (3.0, -INF)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_powers_of_minus_infinity_and_minus_0_are_those_of_c(
+    power: float, y: float, count: int, dtype: str
+) -> None:
+    """C17 F.10.4.4; with one exponent of 0.5 for all, NumPy takes the root and has NaN and -0."""
+    x = np.array([-INF, -0.0, 4.0], dtype)
+    at_0 = INF if power < 0 else -0.0 if power == 3 else 0.0
+    for name in options().backends:
+        found = tg.forward("pow", {"x": x, "y": np.full(count, power, dtype)}, backend=name)
+        expected = np.array([y, at_0, 4.0**power], dtype)
+        np.testing.assert_array_equal(found, expected, name)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(expected), name)
+
+
 @pytest.mark.parametrize("index", [[0, 2, 0], ([0, 2, 0],), np.array([0, 2, 0])], ids=str)
 def test_an_element_that_is_picked_twice_gets_both_gradients(index: Any, dtype: str) -> None:
     """Whatever the indices are written in: a list, or an array."""

@@ -70,15 +70,23 @@ def _div_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     return _sum_to(grad / y, x.shape), _sum_to(-grad * (x / y / y), y.shape)
 
 
+def _power(x: Array, y: Array) -> Array:
+    """Return x^y in float64."""
+    # For a single exponent of 0.5 NumPy takes the root, which is NaN at -inf and -0 at -0.
+    is_root = (y == 0.5) & ((x == 0) | np.isneginf(x))
+    power: Array = np.power(np.where(is_root, np.abs(x), x), y, dtype=np.float64)
+    return power
+
+
 def _pow(x: Array, y: Array) -> tuple[Array, Saved]:
-    return np.power(x, y, dtype=np.float64).astype(x.dtype), Saved((x, y))
+    return _power(x, y).astype(x.dtype), Saved((x, y))
 
 
 def _pow_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
     """grad_x = grad * y * x^(y - 1), 0 where y = 0; grad_y = grad * x^y * log(x), 0 at x = 0."""
     x, y = (array.astype(np.float64) for array in saved.arrays)
-    grad_x = np.where(y == 0, 0, grad * (y * x ** (y - 1)))
-    grad_y = np.where((x == 0) & (y >= 0), 0, grad * (x**y * np.log(x)))
+    grad_x = np.where(y == 0, 0, grad * (y * _power(x, y - 1)))
+    grad_y = np.where((x == 0) & (y >= 0), 0, grad * (_power(x, y) * np.log(x)))
     return (
         _sum_to(grad_x, x.shape).astype(grad.dtype),
         _sum_to(grad_y, y.shape).astype(grad.dtype),
