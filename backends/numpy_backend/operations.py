@@ -73,7 +73,7 @@ def _div_backward(grad: Array, saved: Saved) -> tuple[Array, ...]:
 def _power(x: Array, y: Array) -> Array:
     """Return x^y in float64."""
     # For a single exponent of 0.5 NumPy takes the root, which is NaN at -inf and -0 at -0.
-    is_root = (y == 0.5) & ((x == 0) | np.isneginf(x))
+    is_root = (y == 0.5) & ((x == 0) | np.isinf(x))
     power: Array = np.power(np.where(is_root, np.abs(x), x), y, dtype=np.float64)
     return power
 
