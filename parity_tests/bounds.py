@@ -72,17 +72,8 @@ def _underflow(case: Case, weight: Any) -> float:
     if np.isscalar(weight) and weight == EXACT:
         return 0.0
     terms = max(x.size for x in case.inputs.values()) + case.grad_y.size + 1
-    return float(np.finfo(case.dtype).smallest_normal) * terms * _gain(case)
-
-
-def _gain(case: Case) -> float:
-    """Return what an intermediate result that was flushed to 0 may be multiplied with later."""
-    if case.spec.name != "bce_with_logits" or "pos_weight" not in case.inputs:
-        return 1.0
-    # pos_weight * target, times a loss of up to |x|, times weight.
-    factors = (case.inputs[name] for name in ("x", "weight") if name in case.inputs)
-    sizes = [np.abs(factor[np.isfinite(factor)]).max(initial=1) for factor in factors]
-    return float(math.prod(map(float, sizes)))
+    gain = GAINS[case.spec.name](**case.inputs) if case.spec.name in GAINS else 1.0
+    return float(np.finfo(case.dtype).smallest_normal) * terms * gain
 
 
 def _linear(g: Array, x: Array, weight: Array, bias: Array | None = None) -> Weights:
@@ -256,6 +247,16 @@ def _bce_with_logits(
     return {"y": total / count, "grad_x": g * grad / count}
 
 
+def _bce_gain(
+    x: Array, target: Array, weight: Array | None = None, pos_weight: Array | None = None
+) -> float:
+    if pos_weight is None:
+        return 1.0
+    # pos_weight * target, times a loss of up to |x|, times weight.
+    factors = (x,) if weight is None else (x, weight)
+    return math.prod(float(np.abs(a[np.isfinite(a)]).max(initial=1)) for a in factors)
+
+
 def _embedding(g: Array, ids: Array, weight: Array, padding_idx: int | None = None) -> Weights:
     total, counts = np.zeros_like(weight), np.zeros(len(weight))
     np.add.at(total, ids, g)
@@ -417,3 +418,6 @@ BOUNDS: dict[str, Callable[..., Weights]] = {
     "getitem": _getitem,
     "concat": _moved,
 }
+
+# What an intermediate result that was flushed to 0 may be multiplied with later, if by more than 1.
+GAINS: dict[str, Callable[..., float]] = {"bce_with_logits": _bce_gain}

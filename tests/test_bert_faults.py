@@ -87,7 +87,7 @@ def begun(backend: str, **changes: Any) -> Run:
     return pretraining.start(small(), settings, TOKENIZER.fingerprint, backend)
 
 
-class Always:
+class Always(PretrainingData):
     """Examples of which every batch is this one."""
 
     def __init__(self, labels: list[int], targets: int) -> None:
@@ -104,7 +104,7 @@ class Always:
 def one_step(backend: str, labels: list[int], targets: int) -> tuple[Run, dict[str, Any]]:
     """Return a run after a step on such a batch, and what the step measured."""
     run, data = begun(backend), Always(labels, targets)
-    (line,) = pretraining.train(run, data, until=1)  # type: ignore[arg-type]
+    (line,) = pretraining.train(run, data, until=1)
     return run, line
 
 
@@ -200,7 +200,7 @@ def test_c3_a_short_run_comes_to_its_learning_rate() -> None:
 def test_c3_the_optimizer_steps_with_the_rate_of_the_schedule(backend: str) -> None:
     """The schedule of 10,000 steps overwrote what --lr said."""
     run, data = begun(backend), Always([0, 1], targets=1)
-    for line in pretraining.train(run, data, until=3):  # type: ignore[arg-type]
+    for line in pretraining.train(run, data, until=3):
         assert [group["lr"] for group in run.optimizer.param_groups] == [line["lr"]] * 2
         assert line["lr"] == run.settings.rates(run.step)
     assert run.settings.rates(2) == 1e-3

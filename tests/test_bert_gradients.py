@@ -7,7 +7,7 @@ or comes out of it shaken by a unit roundoff, its gradients move, and so far may
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ def gradients(form: str, backend: str, dtype: str, seed: int) -> dict[str, Array
 
 
 @contextmanager
-def shaken(kernels: Mapping[str, Kernel], unit: float, seed: int) -> Iterator[None]:
+def shaken(unit: float, seed: int) -> Iterator[None]:
     """Let every layer of the NumPy side see and return numbers that are off by up to `unit`."""
     rng = np.random.default_rng(seed)
 
@@ -74,7 +74,7 @@ def shaken(kernels: Mapping[str, Kernel], unit: float, seed: int) -> Iterator[No
         return Kernel(forward, backward)
 
     before = dict(KERNELS)
-    KERNELS.update({name: wrapped(kernel) for name, kernel in kernels.items()})
+    KERNELS.update({name: wrapped(kernel) for name, kernel in before.items()})
     try:
         yield
     finally:
@@ -87,11 +87,11 @@ def excess(form: str, backend: str, dtype: str, seed: int) -> float:
     As a share of what rounding may do to it.
     """
     found = gradients(form, backend, dtype, seed)
-    truth = gradients(form, OTHER[backend], "float64", seed)
-    still = gradients(form, "numpy", "float64", seed)
+    wide = {name: gradients(form, name, "float64", seed) for name in OTHER}
+    truth, still = wide[OTHER[backend]], wide["numpy"]
     room = dict.fromkeys(truth, 0.0)
     for number in range(SHAKES):
-        with shaken(dict(KERNELS), float(np.finfo(dtype).eps) / 2, number):
+        with shaken(float(np.finfo(dtype).eps) / 2, number):
             moved = gradients(form, "numpy", "float64", seed)
         for name, grad in moved.items():
             room[name] = max(room[name], ROOM * float(np.abs(grad - still[name]).max()))

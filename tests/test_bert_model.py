@@ -42,19 +42,6 @@ def texts(seed: int, rows: int = 3, length: int = 9) -> dict[str, Array]:
     return {"input_ids": ids, "segment_ids": segments, "attention_mask": mask}
 
 
-def loss_and_gradients(
-    config: BertConfig, backend: str, batch: dict[str, Array], dtype: str = "float64"
-) -> tuple[float, dict[str, Array]]:
-    model = tg.build(BertForPretraining(config), backend, seed=7, dtype=dtype)
-    positions = np.flatnonzero(batch["attention_mask"])[1::3]
-    rows = len(batch["input_ids"])
-    masked, follows = model(**batch, positions=positions)
-    loss = tg.CrossEntropyLoss()(masked, batch["input_ids"].reshape(-1)[positions])
-    loss = loss + tg.CrossEntropyLoss()(follows, np.arange(rows) % 2)
-    loss.backward()
-    return loss.item(), {name: tg.to_numpy(p.grad) for name, p in model.named_parameters()}
-
-
 # Sizes
 
 

@@ -5,12 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FAR = 40.0  # beyond it the gate is 0 or 1 in every dtype
+KEEPS_SIGN = bool(
+    F.gelu(torch.full((9,), -0.0)).signbit().all()
+)  # not of -0, in oneDNN without AVX
 
 
 def forward(x: Tensor, approximate: str = "none") -> Tensor:
     # torch's own kernel overflows for large finite x and is NaN at +-inf, so it never sees them.
     far = x.abs() > FAR
     near = F.gelu(x.masked_fill(far, 0), approximate=approximate)
-    if approximate == "none":
-        near = torch.where(x == 0, x / 2, near)  # without AVX, oneDNN makes +0 of -0
+    if not KEEPS_SIGN:
+        near = torch.where(x == 0, x / 2, near)
     return torch.where(far, torch.relu(x), near)

@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
 TOKENS, TOKENIZER, PICTURE = "tokens", "tokenizer.json", "curve.png"
-# What a run keeps to its end: the model, and which examples each step sees.
-FIXED = (
-    *("form", "size", "hidden", "layers", "heads", "dropout", "native_random"),
-    *("seq_len", "batch_size", "accumulate", "masking", "held_out", "seed"),
-)
+# What a run keeps to its end, besides the shape of its model: which examples each step sees, and
+# what it draws.
+FIXED = ("seq_len", "batch_size", "accumulate", "masking", "held_out", "seed", "native_random")
 JUDGED = 40  # batches of held-out documents that an evaluation looks at, at most
 
 
@@ -166,26 +164,29 @@ def train_bert(
             ("held_out", held_out),
             ("seed", seed),
             ("dtype", dtype),
+            ("native_random", native_random or None),
+        )
+        if value is not None
+    }
+    shape: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("form", form),
+            ("size", size),
+            ("hidden", hidden),
+            ("layers", layers),
+            ("heads", heads),
+            ("dropout", dropout),
         )
         if value is not None
     }
     console = terminal()
     if beside is not None and not (beside / pretraining.METRICS).is_file():
         raise DataError(f"--beside {beside}: there is no {pretraining.METRICS}")
-    if resume is not None:
-        asked = changes | {
-            "form": form,
-            "size": size,
-            "hidden": hidden,
-            "layers": layers,
-            "heads": heads,
-            "dropout": dropout,
-            "native_random": native_random or None,
-        }
-        for name in FIXED:
-            if asked.get(name) is not None:
-                option = name.replace("_", "-")
-                raise SettingError(f"--{option} cannot change when a run is resumed")
+    fixed = [*shape, *(name for name in FIXED if name in changes)]
+    if resume is not None and fixed:
+        option = fixed[0].replace("_", "-")
+        raise SettingError(f"--{option} cannot change when a run is resumed")
     if resume is None and not corpus and not demo_corpus:
         raise SettingError("give a text with --corpus FILE, or --demo-corpus")
     if resume is None and tokenizer is None:
@@ -193,10 +194,9 @@ def train_bert(
     names = (pretraining.CHECKPOINT, pretraining.METRICS, TOKENIZER, PICTURE)
     with writable_folder(folder, names), interruptible() as interrupted:
         if resume is None:
-            settings = pretraining.Settings(**changes, native_random=native_random)
+            settings = pretraining.Settings(**changes)
             words = _tokenizer(tokenizer)
-            shape = (form or "google", size or "tiny", hidden, layers, heads, dropout)
-            config = _config(*shape, settings, words)
+            config = _config(settings, words, **shape)
             run = pretraining.start(config, settings, words.fingerprint, backend, device)
         else:
             source = _folder_of(resume)
@@ -243,14 +243,15 @@ def _tokenizer(path: Path | None) -> Tokenizer:
 
 
 def _config(
-    form: str,
-    size: str,
-    hidden: int | None,
-    layers: int | None,
-    heads: int | None,
-    dropout: float | None,
     settings: Any,
     tokenizer: Tokenizer,
+    *,
+    form: str = "google",
+    size: str = "tiny",
+    hidden: int | None = None,
+    layers: int | None = None,
+    heads: int | None = None,
+    dropout: float | None = None,
 ) -> BertConfig:
     from twingrad.models.bert.config import SIZES, BertConfig
 
