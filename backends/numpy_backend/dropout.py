@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.blocks import elementwise
 from twingrad.core.spec import Array
 
 
@@ -28,5 +29,11 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None]:
 
 def _scale_kept(x: Array, keep: Array, p: float) -> Array:
     multiplier = x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    scaled: Array = np.where(keep, x * multiplier, x.dtype.type(0))
-    return scaled
+
+    def scale(x: Array, keep: Array, y: Array) -> None:
+        y[...] = 0  # and not x * 0: a dropped NaN is gone
+        np.multiply(x, multiplier, out=y, where=keep)
+
+    y = np.empty(x.shape, x.dtype)
+    elementwise(scale, x, keep, y)
+    return y

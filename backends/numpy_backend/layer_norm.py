@@ -1,10 +1,10 @@
 """LayerNorm: y = xhat * weight + bias, where xhat is x with mean 0 and variance 1 in each row."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.blocks import rows
 from twingrad.backends.numpy_backend.sums import column_sums
 from twingrad.core.spec import Array
 
@@ -24,14 +24,22 @@ def forward(
     Shapes: x (..., features), weight and bias (features) -> y (..., features).
     Variance is the biased one (divide by features, not features - 1).
     """
-    mean = _row_mean(x)
-    # A second pass takes the rounding out of the mean, so a constant row is centred to exactly 0.
-    mean += _row_mean(x - mean)
-    centred = x - mean
-    inv_std = 1 / np.sqrt(_row_mean(centred * centred) + eps)
-    xhat = centred * inv_std
-    y = xhat if weight is None else xhat * weight
-    y = y if bias is None else y + bias
+    y = np.empty(x.shape, x.dtype)
+    xhat = np.empty(x.shape, x.dtype)
+    inv_std = np.empty((*x.shape[:-1], 1), x.dtype)
+
+    def normalise(x: Array, y: Array, xhat: Array, inv_std: Array) -> None:
+        mean = _row_mean(x)
+        # A second pass takes the rounding out of the mean: a constant row is centred to exactly 0.
+        mean += _row_mean(np.subtract(x, mean, out=y))
+        np.subtract(x, mean, out=xhat)
+        inv_std[...] = 1 / np.sqrt(_row_mean(np.multiply(xhat, xhat, out=y)) + eps)
+        xhat *= inv_std
+        np.multiply(xhat, 1 if weight is None else weight, out=y)
+        if bias is not None:
+            y += bias
+
+    rows(normalise, x, y, xhat, inv_std)
     return y, Saved(xhat, inv_std, weight, bias is not None)
 
 
@@ -41,15 +49,30 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | 
     grad_x = inv_std * (g - mean(g) - xhat * mean(g * xhat)) with g = grad_y * weight.
     """
     xhat, inv_std, weight, has_bias = saved
-    g = grad_y if weight is None else grad_y * weight
-    # Two projections: mean and variance both move with x, so both directions drop out.
-    grad_x = inv_std * (g - _row_mean(g) - xhat * _row_mean(g * xhat))
-    rows, features = math.prod(xhat.shape[:-1]), xhat.shape[-1]
-    flat_grad_y = grad_y.reshape(rows, features)
-    grad_weight = None
-    if weight is not None:
-        grad_weight = column_sums(flat_grad_y * xhat.reshape(rows, features))
-    grad_bias = column_sums(flat_grad_y) if has_bias else None
+    grad_x = np.empty(grad_y.shape, grad_y.dtype)
+
+    def project(
+        grad_y: Array, xhat: Array, inv_std: Array, grad_x: Array
+    ) -> tuple[Array | None, Array | None]:
+        product = grad_y * xhat
+        grad_weight = None if weight is None else column_sums(product)
+        grad_bias = column_sums(grad_y) if has_bias else None
+        g = grad_y
+        if weight is not None:
+            g = grad_y * weight
+            product *= weight
+        # Two projections: mean and variance both move with x, so both directions drop out.
+        np.multiply(xhat, _row_mean(product), out=product)
+        np.subtract(g, _row_mean(g), out=grad_x)
+        grad_x -= product
+        grad_x *= inv_std
+        return grad_weight, grad_bias
+
+    parts = rows(project, grad_y, xhat, inv_std, grad_x)
+    grad_weight, grad_bias = (
+        None if group[0] is None else np.sum(group, axis=0, dtype=np.float64).astype(grad_y.dtype)
+        for group in zip(*parts, strict=True)
+    )
     return grad_x, grad_weight, grad_bias
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.blocks import rows
 from twingrad.core.spec import Array
 
 
@@ -16,17 +17,27 @@ def forward(x: Array) -> tuple[Array, Saved]:
 
     Shapes: x (..., n) -> y (..., n).
     """
-    top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
-    shifted = np.subtract(x, np.where(np.isneginf(top), 0, top), dtype=np.float64)
-    total = np.exp(shifted).sum(axis=-1, keepdims=True)
-    y = shifted - np.log(np.where(total == 0, 1, total))
-    y = y.astype(x.dtype)
+    y = np.empty(x.shape, x.dtype)
+    rows(_normalise, x, y)
     return y, Saved(y)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     """Return grad_x = g - e^y * sum(g), with g = grad_y where the logit is not -inf, else 0."""
-    (y,) = saved
+    grad_x = np.empty(grad_y.shape, grad_y.dtype)
+    rows(_project, grad_y, saved.y, grad_x)
+    return (grad_x,)
+
+
+def _normalise(x: Array, y: Array) -> None:
+    top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
+    shifted = np.subtract(x, np.where(np.isneginf(top), 0, top), dtype=np.float64)
+    total = np.exp(shifted).sum(axis=-1, keepdims=True)
+    np.subtract(shifted, np.log(np.where(total == 0, 1, total)), out=y, casting="same_kind")
+
+
+def _project(grad_y: Array, y: Array, grad_x: Array) -> None:
     g = np.where(np.isneginf(y), 0, grad_y)
-    total = g.sum(axis=-1, keepdims=True, dtype=np.float64)
-    return ((g - np.exp(y, dtype=np.float64) * total).astype(grad_y.dtype),)
+    p = np.exp(y, dtype=np.float64)
+    p *= g.sum(axis=-1, keepdims=True, dtype=np.float64)
+    np.subtract(g, p, out=grad_x, casting="same_kind")

@@ -35,35 +35,56 @@ FAR = 60.0  # beyond this distance from 0 the density is 0 in float64, and any x
 
 def cdf_and_density(x: Array) -> tuple[Array, Array]:
     """Return Phi(x) and phi(x) in float64, accurate for x's own dtype in both tails."""
-    coefficients = FOR_FLOAT64 if x.dtype == np.float64 else FOR_FLOAT32
-    clipped = np.clip(x, -FAR, FAR, dtype=np.float64)
-    density_shape = _exp_minus_half_square(clipped)
-    z = np.abs(clipped) * math.sqrt(0.5)
-    t = 1 - 6 / (z + 3)
-    scaled = np.full_like(t, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        scaled *= t
-        scaled += coefficient
-    tail = 0.5 * density_shape * (scaled / (1 + 2 * z))
+    is_wide = x.dtype == np.float64
+    clipped = np.minimum(np.maximum(x, -FAR), FAR).astype(np.float64)
+    density = _exp_minus_half_square(clipped, is_wide)
+    distance = np.abs(clipped)
+    tail = _scaled_tail(distance, FOR_FLOAT64 if is_wide else FOR_FLOAT32)
+    tail *= density
     cdf = np.where(clipped < 0, tail, 1 - tail)
-    if x.dtype == np.float64:
+    if is_wide:
         # Near 0 the tail's own rounding would be float64's last digits of Phi.
-        cdf = np.where(np.abs(clipped) < 1, 0.5 + _near_zero(clipped), cdf)
-    return cdf, density_shape * (1 / math.sqrt(2 * math.pi))
+        near = distance < 1
+        cdf[near] = 0.5 + _near_zero(clipped[near])
+    density *= 1 / math.sqrt(2 * math.pi)
+    return cdf, density
+
+
+def _scaled_tail(distance: Array, coefficients: tuple[float, ...]) -> Array:
+    """Return e^(x^2 / 2) Phi(-x) for x >= 0."""
+    z = distance * math.sqrt(0.5)
+    t = z + 3
+    np.divide(-6, t, out=t)
+    t += 1
+    scaled = _polynomial(t, coefficients)
+    z *= 2
+    z += 1
+    scaled /= z
+    scaled *= 0.5
+    return scaled
 
 
 def _near_zero(x: Array) -> Array:
     """Return Phi(x) - 1/2, right for |x| < 1."""
-    square = x * x
-    total = np.full_like(square, SERIES[-1])
-    for coefficient in reversed(SERIES[:-1]):
-        total *= square
-        total += coefficient
-    offset: Array = x * total * (1 / math.sqrt(2 * math.pi))
+    offset = _polynomial(x * x, SERIES)
+    offset *= x
+    offset *= 1 / math.sqrt(2 * math.pi)
     return offset
 
 
-def _exp_minus_half_square(x: Array) -> Array:
+def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
+    """Return the sum of coefficients[k] x^k by Horner's rule."""
+    total = x * coefficients[-1]
+    for coefficient in coefficients[-2:0:-1]:
+        total += coefficient
+        total *= x
+    total += coefficients[0]
+    return total
+
+
+def _exp_minus_half_square(x: Array, is_wide: bool) -> Array:
     """Return e^(-x^2 / 2), without the rounding of x^2 that large x would magnify."""
-    high = x.astype(np.float32).astype(np.float64)  # 24 bits, so that its square is exact
+    if not is_wide:  # the square of 24 bits is exact
+        return np.exp(-0.5 * (x * x))
+    high = x.astype(np.float32).astype(np.float64)
     return np.exp(-0.5 * high * high) * np.exp(-0.5 * (x - high) * (x + high))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.blocks import elementwise
 from twingrad.core.spec import Array
 
 
@@ -13,8 +14,9 @@ class Saved(NamedTuple):
 
 def forward(x: Array) -> tuple[Array, Saved]:
     """Squash each element of x into [0, 1], in float64 rounded once to x's dtype."""
-    e = np.exp(-np.abs(x, dtype=np.float64))  # never above 1, whichever the sign of x
-    return (np.where(x < 0, e, 1) / (1 + e)).astype(x.dtype), Saved(x)
+    y = np.empty(x.shape, x.dtype)
+    elementwise(_squash, x, y)
+    return y, Saved(x)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
@@ -23,6 +25,23 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     grad_x = grad_y * y * (1 - y) = grad_y * e / (1 + e)^2 with e = e^-|x|, without the rounding
     of 1 - y.
     """
-    e = np.exp(-np.abs(saved.x, dtype=np.float64))
-    grad_x = grad_y * (e / np.square(1 + e))
-    return (grad_x.astype(grad_y.dtype),)
+    grad_x = np.empty(grad_y.shape, grad_y.dtype)
+    elementwise(_slope, grad_y, saved.x, grad_x)
+    return (grad_x,)
+
+
+def _squash(x: Array, y: Array) -> None:
+    e = _exp_minus_abs(x)
+    np.divide(np.where(x < 0, e, 1), 1 + e, out=y, casting="same_kind")
+
+
+def _slope(grad_y: Array, x: Array, grad_x: Array) -> None:
+    e = _exp_minus_abs(x)
+    e /= np.square(1 + e)
+    np.multiply(grad_y, e, out=grad_x, casting="same_kind")
+
+
+def _exp_minus_abs(x: Array) -> Array:
+    e = np.abs(x).astype(np.float64)
+    np.negative(e, out=e)
+    return np.exp(e, out=e)  # never above 1, whichever the sign of x

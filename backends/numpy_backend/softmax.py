@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.blocks import rows
 from twingrad.core.spec import Array
 
 
@@ -16,20 +17,34 @@ def forward(x: Array) -> tuple[Array, Saved]:
 
     Shapes: x (..., n) -> y (..., n). A row of -inf alone gives 0 everywhere.
     """
-    y = normalised_exp(x).astype(x.dtype)
+    y = np.empty(x.shape, x.dtype)
+    rows(_normalise, x, y)
     return y, Saved(y)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     """Return grad_x = y * (grad_y - sum(grad_y * y))."""
-    (y,) = saved
-    return (y * (grad_y - (grad_y * y).sum(axis=-1, keepdims=True)),)
+    grad_x = np.empty(grad_y.shape, grad_y.dtype)
+    rows(_project, grad_y, saved.y, grad_x)
+    return (grad_x,)
 
 
-def normalised_exp(x: Array) -> Array:
-    """Return e^x / sum(e^x) over the last dimension, in float64."""
+def exp_from_top(x: Array) -> tuple[Array, Array]:
+    """Return e^(x - top) of each row in float64, and the row's sum of them, or 1 where it is 0."""
     top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
     # The largest exponent is 0, so nothing overflows; a row of -inf has no largest to subtract.
-    e = np.exp(np.subtract(x, np.where(np.isneginf(top), 0, top), dtype=np.float64))
+    e = np.subtract(x, np.where(np.isneginf(top), 0, top), dtype=np.float64)
+    np.exp(e, out=e)
     total = e.sum(axis=-1, keepdims=True)
-    return e / np.where(total == 0, 1, total)
+    return e, np.where(total == 0, 1, total)
+
+
+def _normalise(x: Array, y: Array) -> None:
+    e, total = exp_from_top(x)
+    np.divide(e, total, out=y, casting="same_kind")
+
+
+def _project(grad_y: Array, y: Array, grad_x: Array) -> None:
+    np.multiply(grad_y, y, out=grad_x)
+    np.subtract(grad_y, grad_x.sum(axis=-1, keepdims=True), out=grad_x)
+    grad_x *= y

@@ -1,0 +1,148 @@
+"""Blocks: a kernel runs over a large array part by part, so that each part stays in the cache.
+
+One thread for each core takes the next block when it is done with its last. What a block holds
+depends on shapes alone, so results are the same for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from twingrad.core.errors import SettingError
+from twingrad.core.spec import Array
+
+# Elements of a block. Four or five float64 arrays of this length fit into 1 MiB of L2 cache;
+# much shorter, and calling NumPy costs more than what it does.
+ELEMENTS = 1 << 15
+
+_inside: ContextVar[bool] = ContextVar("inside a block", default=False)
+_chosen: int | None = None
+_team: ThreadPoolExecutor | None = None
+
+
+def set_num_threads(count: int | None) -> None:
+    """Use `count` threads from now on; None: as many as there are cores for this process.
+
+    Raises SettingError unless `count` is an integer >= 1.
+    """
+    global _chosen, _team
+    if count is not None and (type(count) is not int or count < 1):
+        raise SettingError(f"set_num_threads: count must be an integer >= 1; got {count!r}")
+    _chosen = count
+    _team = None
+
+
+def get_num_threads() -> int:
+    """Return how many threads a kernel may use."""
+    return _available() if _chosen is None else _chosen
+
+
+def elementwise(kernel: Callable[..., None], *arrays: Array) -> None:
+    """Call `kernel` on blocks of arrays of one shape, in any order; it writes into some of them."""
+    flat = [array.reshape(-1) for array in arrays]
+    if flat[0].size <= ELEMENTS:
+        kernel(*flat)
+    else:
+        run(lambda at: kernel(*(array[at] for array in flat)), flat[0].size, ELEMENTS)
+
+
+def rows(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
+    """Call `kernel` on blocks of rows: arrays (..., n) become (rows, n), for each its own n.
+
+    Returns what the calls returned, in the order of the rows.
+    """
+    width = max(max(array.shape[-1] for array in arrays), 1)
+    count = math.prod(arrays[0].shape[:-1])
+    flat = [array.reshape(count, array.shape[-1]) for array in arrays]
+    return run(lambda at: kernel(*(array[at] for array in flat)), count, max(1, ELEMENTS // width))
+
+
+def run(work: Callable[[slice], Any], count: int, step: int) -> list[Any]:
+    """Call `work` on slices of `step` out of `count`, on all threads; returns results in order.
+
+    What a call raises is raised here. Inside a block, all is done by the thread that is there.
+    """
+    slices = [slice(start, min(start + step, count)) for start in range(0, count, step)] or [
+        slice(0, 0)
+    ]
+    helpers = 0 if _inside.get() else min(get_num_threads(), len(slices)) - 1
+    if helpers <= 0:
+        return [work(at) for at in slices]
+    results: list[Any] = [None] * len(slices)
+    left = iter(range(len(slices)))  # shared: each number is handed out once
+
+    def share() -> None:
+        token = _inside.set(True)
+        try:
+            for number in left:
+                results[number] = work(slices[number])
+        finally:
+            _inside.reset(token)
+
+    # Each helper in a copy of this context: NumPy keeps its error state there.
+    team = _threads()
+    futures = [team.submit(copy_context().run, share) for _ in range(helpers)]
+    try:
+        share()
+    finally:
+        # Whoever has not begun has nothing left to do; the others are at their last block.
+        waiting = [future for future in futures if not future.cancel()]
+        for future in waiting:
+            future.exception()
+    for future in waiting:
+        future.result()
+    return results
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _team
+    team = _team
+    if team is None:
+        team = _team = ThreadPoolExecutor(max(get_num_threads() - 1, 1), "twingrad")
+    return team
+
+
+def _forget_threads() -> None:
+    global _team
+    _team = None
+
+
+# A child process has none of its parent's threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+@cache
+def _available() -> int:
+    """Return OMP_NUM_THREADS, or else the cores that the process and its container may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if asked.isdecimal() and int(asked) >= 1:
+        return int(asked)
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, min(cores, _quota()))
+
+
+def _quota() -> int:
+    """Return how many cores' time the control group may use, on Linux."""
+    for quota, period in (
+        ("cpu.max", None),
+        ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
+    ):
+        try:
+            words = (Path("/sys/fs/cgroup") / quota).read_text().split()
+            if period is not None:
+                words += (Path("/sys/fs/cgroup") / period).read_text().split()
+            allowed, length = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):
+            continue  # not there, or "max"
+        if allowed > 0 and length > 0:
+            return max(1, math.ceil(allowed / length))
+    return os.cpu_count() or 1
