@@ -79,8 +79,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except TwingradError as error:
         raise pytest.UsageError(str(error)) from None
     options.use(chosen)
-    if "PYTEST_XDIST_WORKER" in os.environ and "torch" in chosen.backends:
-        torch.set_num_threads(1)  # a core for each worker, or their threads wait for each other
+    if "OMP_NUM_THREADS" not in os.environ and "torch" in chosen.backends:
+        # A core for each worker; and how torch cuts its sums hangs on the number of threads.
+        torch.set_num_threads(1)
     # A run in CI, and one with a seed, remembers nothing: the first explores anew each time, the
     # second promises the same cases. (Hypothesis's own profile for CI draws the same for ever.) The
     # others try first what failed before, kept for each law, layer and dtype by itself.

@@ -1,23 +1,46 @@
 """Attention: y = softmax(scale * query @ key.T, where visible) @ value."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from twingrad.backends.numpy_backend import dropout, softmax
+from twingrad.backends.numpy_backend.blocks import each
 from twingrad.core.definitions import visible_pairs
 from twingrad.core.spec import Array
+
+TILE = 1 << 16  # scores in the cache at once
+LEAST_QUERIES = 16  # of a tile: fewer make matrix products slow
 
 
 class Saved(NamedTuple):
     query: Array  # (..., q, d)
     key: Array  # (..., k, d)
     value: Array  # (..., k, v)
-    weights: Array  # (..., q, k), before dropout
-    scale: float
-    dropped: dropout.Saved | None
+    top: Array  # (..., q, 1): the weights are e^(scores - top) / total; none of them is kept
+    total: Array  # (..., q, 1), float64
+    view: "View"
     spoilt: Array | None  # (..., q, 1), 1 where all is well
+
+
+class View(NamedTuple):
+    """What a query may see, and what its answers are multiplied with."""
+
+    mask: Array | None
+    keep: Array | None
+    causal: bool
+    scale: float
+    p: float
+
+
+class Tile(NamedTuple):
+    """Some heads, some of their queries, and the keys that these may look at."""
+
+    heads: tuple[Any, ...]
+    queries: slice
+    keys: slice
 
 
 def forward(
@@ -34,23 +57,36 @@ def forward(
 
     Shapes: query (..., q, d), key (..., k, d), value (..., k, v), mask and keep broadcastable to
     (..., q, k) and True where a query may attend, or a weight is kept -> y (..., q, v).
+    No q x k matrix is kept; the backward computes its tiles again (Dao et al. 2022,
+    arXiv:2205.14135).
     """
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+    pairs = (*query.shape[:-1], key.shape[-2])
+    mask, keep = (None if x is None else np.broadcast_to(x, pairs) for x in (mask, keep))
+    view = View(mask, keep, causal, scale, p)
     spoilt = None
-    if mask is None and not causal:
-        scores = scale * (query @ key.swapaxes(-1, -2))
-    else:
-        visible = visible_pairs(query, key, mask, causal)
-        (query, key, value), spoilt = _without_absent_values(query, key, value, visible)
-        scores = np.where(visible, scale * (query @ key.swapaxes(-1, -2)), -np.inf)
-    weights = softmax.normalised_exp(scores).astype(query.dtype)
-    kept, dropped = weights, None
-    if keep is not None:
-        kept, dropped = dropout.forward(weights, keep, p)
-    y = kept @ value
+    if mask is not None or causal:
+        (query, key, value), spoilt = _without_absent_values(query, key, value, mask, causal)
+    y = np.empty((*query.shape[:-1], value.shape[-1]), query.dtype)
+    top = np.empty((*query.shape[:-1], 1), query.dtype)
+    total = np.empty(top.shape)
+
+    def attend(tile: Tile) -> None:
+        heads, queries, keys = tile
+        at = (*heads, queries)
+        weights, top[at], total[at] = softmax.exp_from_top(_scores(query, key, view, tile))
+        weights /= total[at]
+        kept = _dropped(weights.astype(query.dtype), view, tile)
+        np.matmul(kept, value[(*heads, keys)], out=y[at])
+
+    def attend_all(heads: tuple[Any, ...]) -> None:
+        for tile in _tiles(heads, pairs, causal):
+            attend(tile)
+
+    each(attend_all, _groups(pairs))
     if spoilt is not None:
         y *= spoilt
-    return y, Saved(query, key, value, weights, scale, dropped, spoilt)
+    return y, Saved(query, key, value, top, total, view, spoilt)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, None]:
@@ -60,23 +96,81 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
     grad_query = scale * grad_scores @ key, grad_key = scale * grad_scores.T @ query,
     grad_value = w.T @ grad_y.
     """
-    query, key, value, weights, scale, dropped, spoilt = saved
+    query, key, value, top, total, view, spoilt = saved
     if spoilt is not None:
         grad_y = grad_y * spoilt
-    grad_weights = grad_y @ value.swapaxes(-1, -2)
-    kept = weights
-    if dropped is not None:
-        kept, _ = dropout.forward(weights, dropped.keep, dropped.p)
-        (grad_weights, _) = dropout.backward(grad_weights, dropped)
-    (grad_scores,) = softmax.backward(grad_weights, softmax.Saved(weights))
-    grad_query = scale * (grad_scores @ key)
-    grad_key = scale * (grad_scores.swapaxes(-1, -2) @ query)
-    grad_value = kept.swapaxes(-1, -2) @ grad_y
+    pairs = (*query.shape[:-1], key.shape[-2])
+    grad_query = np.empty(query.shape, query.dtype)
+    grad_key, grad_value = np.zeros(key.shape, key.dtype), np.zeros(value.shape, value.dtype)
+
+    def attend(tile: Tile) -> None:
+        heads, queries, keys = tile
+        at, seen = (*heads, queries), (*heads, keys)
+        weights = np.subtract(_scores(query, key, view, tile), top[at], dtype=np.float64)
+        np.exp(weights, out=weights)
+        weights /= total[at]
+        weights = weights.astype(query.dtype)
+        grad_weights = grad_y[at] @ value[seen].swapaxes(-1, -2)
+        grad_weights = _dropped(grad_weights, view, tile)
+        grad_value[seen] += _dropped(weights, view, tile).swapaxes(-1, -2) @ grad_y[at]
+        grad_scores = weights * grad_weights
+        np.subtract(grad_weights, grad_scores.sum(axis=-1, keepdims=True), out=grad_scores)
+        grad_scores *= weights
+        grad_scores *= view.scale
+        np.matmul(grad_scores, key[seen], out=grad_query[at])
+        grad_key[seen] += grad_scores.swapaxes(-1, -2) @ query[at]
+
+    def attend_all(heads: tuple[Any, ...]) -> None:
+        for tile in _tiles(heads, pairs, view.causal):
+            attend(tile)
+
+    each(attend_all, _groups(pairs))
     return grad_query, grad_key, grad_value, None, None
 
 
+def _groups(pairs: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    """Return indices of groups of heads, as many in each as have scores for a tile."""
+    *lead, queries, keys = pairs
+    if not lead:
+        return [()]
+    size = max(1, TILE // max(queries * keys, 1))
+    slices = [slice(start, start + size) for start in range(0, lead[-1], size)]
+    return [(*index, part) for index in np.ndindex(*lead[:-1]) for part in slices]
+
+
+def _tiles(heads: tuple[Any, ...], pairs: tuple[int, ...], causal: bool) -> Iterator[Tile]:
+    """Yield the tiles of a group of heads; causal ones end with the last key that is seen."""
+    queries, keys = pairs[-2:]
+    size = max(LEAST_QUERIES, TILE // max(keys, 1))
+    for start in range(0, queries, size):
+        stop = min(start + size, queries)
+        yield Tile(heads, slice(start, stop), slice(0, min(stop, keys) if causal else keys))
+
+
+def _scores(query: Array, key: Array, view: View, tile: Tile) -> Array:
+    """Return scale * query @ key.T of a tile, and -inf for what is masked."""
+    heads, queries, keys = tile
+    scores: Array = query[(*heads, queries)] @ key[(*heads, keys)].swapaxes(-1, -2)
+    scores *= view.scale
+    if view.mask is not None:
+        scores[~view.mask[(*heads, queries, keys)]] = -np.inf
+    if view.causal:
+        numbers = np.arange(queries.stop)
+        later = numbers[keys] > numbers[queries, None]
+        scores[..., later] = -np.inf
+    return scores
+
+
+def _dropped(x: Array, view: View, tile: Tile) -> Array:
+    """Return a tile of weights, or of their gradients, less what dropout drops."""
+    if view.keep is None:
+        return x
+    kept, _ = dropout.forward(x, view.keep[(*tile.heads, tile.queries, tile.keys)], view.p)
+    return kept
+
+
 def _without_absent_values(
-    query: Array, key: Array, value: Array, visible: Array
+    query: Array, key: Array, value: Array, mask: Array | None, causal: bool
 ) -> tuple[tuple[Array, Array, Array], Array | None]:
     """Return the inputs with 0 for what is not finite, and NaN for each query that sees such.
 
@@ -85,6 +179,7 @@ def _without_absent_values(
     finite = [np.isfinite(x) for x in (query, key, value)]
     if all(ok.all() for ok in finite):
         return (query, key, value), None
+    visible = visible_pairs(query, key, mask, causal)
     clean = [
         np.where(ok, x, x.dtype.type(0)) for ok, x in zip(finite, (query, key, value), strict=True)
     ]

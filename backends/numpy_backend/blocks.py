@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from twingrad.core.errors import SettingError
@@ -25,6 +27,9 @@ ELEMENTS = 1 << 15
 _inside: ContextVar[bool] = ContextVar("inside a block", default=False)
 _chosen: int | None = None
 _team: ThreadPoolExecutor | None = None
+_lock = Lock()
+_in_blocks = 0  # user threads that are in each() with helpers
+_before: list[int] = []  # threads of each BLAS, to be given back
 
 
 def set_num_threads(count: int | None) -> None:
@@ -44,13 +49,16 @@ def get_num_threads() -> int:
     return _available() if _chosen is None else _chosen
 
 
-def elementwise(kernel: Callable[..., None], *arrays: Array) -> None:
-    """Call `kernel` on blocks of arrays of one shape, in any order; it writes into some of them."""
+def elementwise(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
+    """Call `kernel` on blocks of arrays of one shape, in any order; it writes into some of them.
+
+    Those must be contiguous. Returns what the calls returned, in the order of the elements.
+    """
     flat = [array.reshape(-1) for array in arrays]
     if flat[0].size <= ELEMENTS:
-        kernel(*flat)
-    else:
-        run(lambda at: kernel(*(array[at] for array in flat)), flat[0].size, ELEMENTS)
+        return [kernel(*flat)]
+    slices = _slices(flat[0].size, ELEMENTS)
+    return each(lambda at: kernel(*(array[at] for array in flat)), slices)
 
 
 def rows(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
@@ -61,44 +69,76 @@ def rows(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
     width = max(max(array.shape[-1] for array in arrays), 1)
     count = math.prod(arrays[0].shape[:-1])
     flat = [array.reshape(count, array.shape[-1]) for array in arrays]
-    return run(lambda at: kernel(*(array[at] for array in flat)), count, max(1, ELEMENTS // width))
+    slices = _slices(count, max(1, ELEMENTS // width))
+    return each(lambda at: kernel(*(array[at] for array in flat)), slices)
 
 
-def run(work: Callable[[slice], Any], count: int, step: int) -> list[Any]:
-    """Call `work` on slices of `step` out of `count`, on all threads; returns results in order.
+def each(work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+    """Call `work` on each part, on all threads; returns what the calls returned, in order.
 
     What a call raises is raised here. Inside a block, all is done by the thread that is there.
     """
-    slices = [slice(start, min(start + step, count)) for start in range(0, count, step)] or [
-        slice(0, 0)
-    ]
-    helpers = 0 if _inside.get() else min(get_num_threads(), len(slices)) - 1
+    helpers = 0 if _inside.get() else min(get_num_threads(), len(parts)) - 1
     if helpers <= 0:
-        return [work(at) for at in slices]
-    results: list[Any] = [None] * len(slices)
-    left = iter(range(len(slices)))  # shared: each number is handed out once
+        return [work(part) for part in parts]
+    results: list[Any] = [None] * len(parts)
+    left = iter(range(len(parts)))  # shared: each number is handed out once
 
     def share() -> None:
         token = _inside.set(True)
         try:
             for number in left:
-                results[number] = work(slices[number])
+                results[number] = work(parts[number])
         finally:
             _inside.reset(token)
 
-    # Each helper in a copy of this context: NumPy keeps its error state there.
-    team = _threads()
-    futures = [team.submit(copy_context().run, share) for _ in range(helpers)]
-    try:
-        share()
-    finally:
-        # Whoever has not begun has nothing left to do; the others are at their last block.
-        waiting = [future for future in futures if not future.cancel()]
-        for future in waiting:
-            future.exception()
+    with _one_blas_thread():
+        # Each helper in a copy of this context: NumPy keeps its error state there.
+        team = _threads()
+        futures = [team.submit(copy_context().run, share) for _ in range(helpers)]
+        try:
+            share()
+        finally:
+            # Whoever has not begun has nothing left to do; the others are at their last block.
+            waiting = [future for future in futures if not future.cancel()]
+            wait(waiting)
     for future in waiting:
         future.result()
     return results
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Let matrix products in blocks use their own thread alone; several may be here at once."""
+    global _in_blocks
+    libraries = _blas()
+    with _lock:
+        if _in_blocks == 0:
+            _before[:] = [library.num_threads for library in libraries]
+            for library in libraries:
+                library.set_num_threads(1)
+        _in_blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _in_blocks -= 1
+            if _in_blocks == 0:
+                for library, count in zip(libraries, _before, strict=True):
+                    library.set_num_threads(count)
+
+
+@cache
+def _blas() -> list[Any]:
+    """Return handles of the BLAS libraries that were loaded with NumPy."""
+    from threadpoolctl import ThreadpoolController
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _slices(count: int, step: int) -> list[slice]:
+    """Return slices of `step` that cover `count`: one at least."""
+    return [slice(start, min(start + step, count)) for start in range(0, max(count, 1), step)]
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -110,8 +150,8 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _forget_threads() -> None:
-    global _team
-    _team = None
+    global _team, _lock, _in_blocks
+    _team, _lock, _in_blocks = None, Lock(), 0
 
 
 # A child process has none of its parent's threads.

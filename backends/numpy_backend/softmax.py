@@ -29,18 +29,19 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     return (grad_x,)
 
 
-def exp_from_top(x: Array) -> tuple[Array, Array]:
-    """Return e^(x - top) of each row in float64, and the row's sum of them, or 1 where it is 0."""
+def exp_from_top(x: Array) -> tuple[Array, Array, Array]:
+    """Return e^(x - top) in float64, the top of each row, and the row's sum, or 1 where it is 0."""
     top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
     # The largest exponent is 0, so nothing overflows; a row of -inf has no largest to subtract.
-    e = np.subtract(x, np.where(np.isneginf(top), 0, top), dtype=np.float64)
+    top = np.where(np.isneginf(top), 0, top)
+    e = np.subtract(x, top, dtype=np.float64)
     np.exp(e, out=e)
     total = e.sum(axis=-1, keepdims=True)
-    return e, np.where(total == 0, 1, total)
+    return e, top, np.where(total == 0, 1, total)
 
 
 def _normalise(x: Array, y: Array) -> None:
-    e, total = exp_from_top(x)
+    e, _, total = exp_from_top(x)
     np.divide(e, total, out=y, casting="same_kind")
 
 

@@ -2,7 +2,7 @@
 
 NumPy adds along axis 0 one row after the other: a million float32 terms come out 1 % wrong. Here
 float32 and float16 are added in float64, float64 along an axis that lies last in memory, where
-NumPy adds in pairs, and matrix columns in short runs on the BLAS.
+NumPy adds in pairs, and the columns of a float32 matrix in short runs on the BLAS.
 """
 
 import math
@@ -13,7 +13,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from twingrad.core.spec import Array
 
-RUN = 256  # rows added in the array's own dtype before float64 takes over
+RUN = 256  # rows added in float32 before float64 takes over
 
 
 def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
@@ -32,6 +32,8 @@ def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
 def column_sums(x: Array) -> Array:
     """Return the sum of each column of the matrix x (rows, columns) -> (columns)."""
+    if x.dtype == np.float64:
+        return sum_over(x, 0)
     rows, columns = x.shape
     whole = rows - rows % RUN
     runs = x[:whole].reshape(rows // RUN, RUN, columns)

@@ -54,8 +54,8 @@ class Node:
         self.order = next(_order)
         self.retained: weakref.ref[Tensor] | None = None
 
-    def gradients(self, grad_y: Array, retain_graph: bool) -> list[tuple[Tensor, Array]]:
-        """Return each parent that wants a gradient with the gradient it gets."""
+    def gradients(self, grad_y: Array, retain_graph: bool) -> list[tuple[Tensor, Array, bool]]:
+        """Return each parent that wants a gradient, the gradient, and whether it alone has it."""
         parents = self.parents
         if parents is None:
             raise GradientError(
@@ -72,7 +72,7 @@ class Node:
         if not retain_graph:
             self.saved = self.parents = None
         return [
-            (parent, grad)
+            (parent, grad, grad.flags.owndata and sum(grad is one for one in (grad_y, *grads)) == 1)
             for parent, grad in zip(parents, grads, strict=True)
             if parent is not None and grad is not None and parent.requires_grad
         ]
@@ -221,17 +221,20 @@ class Tensor:
         grads: dict[Node, Array] = {}
         waiting: list[tuple[int, Node]] = []
 
-        def deliver(tensor: Tensor, grad: Array) -> None:
+        def deliver(tensor: Tensor, grad: Array, is_new: bool) -> None:
             node = tensor._node
             if node is None:
-                tensor._grad = grad.copy() if tensor._grad is None else tensor._grad + grad
+                if tensor._grad is not None:
+                    tensor._grad = tensor._grad + grad
+                else:
+                    tensor._grad = grad if is_new else grad.copy()
             elif node in grads:
                 grads[node] = grads[node] + grad
             else:
                 grads[node] = grad
                 heapq.heappush(waiting, (-node.order, node))
 
-        deliver(self, self._upstream(gradient))
+        deliver(self, self._upstream(gradient), False)
         while waiting:
             _, node = heapq.heappop(waiting)
             grad_y = grads.pop(node)
@@ -239,8 +242,8 @@ class Tensor:
             if retained is not None:
                 before = retained._grad
                 retained._grad = grad_y.copy() if before is None else before + grad_y
-            for parent, grad in node.gradients(grad_y, retain_graph):
-                deliver(parent, grad)
+            for parent, grad, is_new in node.gradients(grad_y, retain_graph):
+                deliver(parent, grad, is_new)
 
     def _upstream(self, gradient: Tensor | Array | None) -> Array:
         if gradient is None:
