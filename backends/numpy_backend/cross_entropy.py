@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from twingrad.backends.numpy_backend import log_softmax
+from twingrad.backends.numpy_backend.blocks import rows
 from twingrad.core.spec import Array
 
 
@@ -56,11 +57,18 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None]:
     The loss is linear in log_p, so grad_log_p = -grad_y * parts / divisor.
     """
     log_p, places, parts, spread, divisor, shape = saved
-    g = grad_y.reshape(-1) / divisor
-    grad_log_p = np.broadcast_to(-g[:, None] * spread, log_p.shape).copy()
-    grad_log_p[np.arange(len(places)), places] -= g * parts
-    (grad_x,) = log_softmax.backward(grad_log_p, log_softmax.Saved(log_p))
-    return grad_x.reshape(shape).astype(grad_y.dtype), None, None
+    g = np.broadcast_to(grad_y.reshape(-1, 1) / divisor, (len(places), 1))
+
+    def project(
+        log_p: Array, places: Array, parts: Array, spread: Array, g: Array, grad_x: Array
+    ) -> None:
+        grad_log_p = np.broadcast_to(-g * spread, log_p.shape).copy()
+        grad_log_p[np.arange(len(places)), places[:, 0]] -= (g * parts)[:, 0]
+        log_softmax.project(grad_log_p, log_p, grad_x)
+
+    grad_x = np.empty(log_p.shape, log_p.dtype)
+    rows(project, log_p, places[:, None], parts[:, None], spread, g, grad_x)
+    return grad_x.reshape(shape), None, None
 
 
 def _surprise(parts: Array, log_p: Array) -> Array:

@@ -25,7 +25,7 @@ def forward(x: Array) -> tuple[Array, Saved]:
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     """Return grad_x = g - e^y * sum(g), with g = grad_y where the logit is not -inf, else 0."""
     grad_x = np.empty(grad_y.shape, grad_y.dtype)
-    rows(_project, grad_y, saved.y, grad_x)
+    rows(project, grad_y, saved.y, grad_x)
     return (grad_x,)
 
 
@@ -36,7 +36,8 @@ def _normalise(x: Array, y: Array) -> None:
     np.subtract(shifted, np.log(np.where(total == 0, 1, total)), out=y, casting="same_kind")
 
 
-def _project(grad_y: Array, y: Array, grad_x: Array) -> None:
+def project(grad_y: Array, y: Array, grad_x: Array) -> None:
+    """Write the gradient of a block of rows into grad_x."""
     g = np.where(np.isneginf(y), 0, grad_y)
     p = np.exp(y, dtype=np.float64)
     p *= g.sum(axis=-1, keepdims=True, dtype=np.float64)
