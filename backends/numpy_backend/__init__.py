@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.backends.numpy_backend.blocks import elementwise
+from twingrad.backends.numpy_backend.blocks import (
+    elementwise,
+    get_num_threads,
+    set_num_threads,
+)
 from twingrad.backends.numpy_backend.kernels import OPTIMIZERS
 from twingrad.backends.numpy_backend.tensor import (
     Tensor,
@@ -26,7 +30,7 @@ from twingrad.core.module import Module, Parameter
 from twingrad.core.random import Draws
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
 
-__all__ = ["NumpyBackend", "Tensor", "backend"]
+__all__ = ["NumpyBackend", "Tensor", "backend", "get_num_threads", "set_num_threads"]
 
 
 SMALL = 4096  # elements of a parameter that an optimizer joins with others

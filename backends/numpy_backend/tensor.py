@@ -30,6 +30,8 @@ DTYPE_NAMES = {
     np.dtype(name): name for name in ("bool", "float16", "float32", "float64", "int32", "int64")
 }
 
+HALF = np.dtype("float16")
+
 
 @contextmanager
 def no_grad() -> Iterator[None]:
@@ -50,7 +52,7 @@ class Node:
         self.spec = spec
         self.saved = saved
         self.parents: tuple[Tensor | None, ...] | None = parents
-        self.versions = tuple(-1 if parent is None else parent._version for parent in parents)
+        self.versions = [-1 if parent is None else parent._version for parent in parents]
         self.order = next(_order)
         self.retained: weakref.ref[Tensor] | None = None
 
@@ -68,11 +70,13 @@ class Node:
                     f"backward: an input of {self.spec.name} was changed in place after the "
                     f"forward pass; call backward() before the optimizer's step()"
                 )
-        grads = run_backward(self.spec, grad_y, self.saved)
+        grads = compute_gradients(self.spec, grad_y, self.saved)
         if not retain_graph:
             self.saved = self.parents = None
+        shared = [id(grad_y), *map(id, grads)]
         return [
-            (parent, grad, grad.flags.owndata and sum(grad is one for one in (grad_y, *grads)) == 1)
+            # A view, or what two tensors get, must not become the gradient of either.
+            (parent, grad, grad.base is None and shared.count(id(grad)) == 1)
             for parent, grad in zip(parents, grads, strict=True)
             if parent is not None and grad is not None and parent.requires_grad
         ]
@@ -234,16 +238,17 @@ class Tensor:
                 grads[node] = grad
                 heapq.heappush(waiting, (-node.order, node))
 
-        deliver(self, self._upstream(gradient), False)
-        while waiting:
-            _, node = heapq.heappop(waiting)
-            grad_y = grads.pop(node)
-            retained = node.retained() if node.retained else None
-            if retained is not None:
-                before = retained._grad
-                retained._grad = grad_y.copy() if before is None else before + grad_y
-            for parent, grad, is_new in node.gradients(grad_y, retain_graph):
-                deliver(parent, grad, is_new)
+        with np.errstate(all="ignore"):
+            deliver(self, self._upstream(gradient), False)
+            while waiting:
+                _, node = heapq.heappop(waiting)
+                grad_y = grads.pop(node)
+                retained = node.retained() if node.retained else None
+                if retained is not None:
+                    before = retained._grad
+                    retained._grad = grad_y.copy() if before is None else before + grad_y
+                for parent, grad, is_new in node.gradients(grad_y, retain_graph):
+                    deliver(parent, grad, is_new)
 
     def _upstream(self, gradient: Tensor | Array | None) -> Array:
         if gradient is None:
@@ -387,14 +392,16 @@ def concat(tensors: list[Tensor], axis: int) -> Tensor:
 
 def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Tensor:
     """Run a layer on tensors and arrays, and put it on the tape if a gradient may be wanted."""
-    tensors = {
-        name: value if type(value) is Tensor else _as_tensor(spec, name, value)
-        for name, value in inputs.items()
-        if value is not None
-    }
-    arrays = {name: tensor.data for name, tensor in tensors.items()}
+    tensors: dict[str, Tensor] = {}
+    arrays: dict[str, Array] = {}
+    is_wanted = False
+    for name, value in inputs.items():
+        if value is not None:
+            tensor = value if type(value) is Tensor else _as_tensor(spec, name, value)
+            tensors[name], arrays[name] = tensor, tensor.data
+            is_wanted = is_wanted or tensor.requires_grad
     y, saved = run_forward(spec, arrays, settings)
-    if not _recording.get() or not any(tensor.requires_grad for tensor in tensors.values()):
+    if not (is_wanted and _recording.get()):
         return Tensor(y)
     for name in spec.constants:
         if name in tensors and tensors[name].requires_grad:
@@ -408,7 +415,7 @@ def run_forward(
     spec: LayerSpec, arrays: dict[str, Array], settings: Mapping[str, Any]
 ) -> tuple[Array, Any]:
     """Check the arrays against the spec and run the layer's forward: returns (y, saved)."""
-    signature = tuple((name, array.shape, _dtype_name(array)) for name, array in arrays.items())
+    signature = tuple([(name, x.shape, _dtype_name(x.dtype)) for name, x in arrays.items()])
     check_signature(spec.name, signature)
     if spec.indices:
         check_indices(spec, arrays, settings)
@@ -416,14 +423,13 @@ def run_forward(
         if name in arrays and np.isnan(arrays[name]).any():
             raise nan_label(spec, name, np.argwhere(np.isnan(arrays[name]))[0])
     # float16 is for storage: everything is computed in float32 and rounded once.
-    wide = {
-        name: x.astype(np.float32) if x.dtype == np.float16 else x for name, x in arrays.items()
-    }
+    half = "float16" in [dtype for _, _, dtype in signature]
+    if half:
+        arrays = {n: x.astype(np.float32) if x.dtype == HALF else x for n, x in arrays.items()}
     try:
         with np.errstate(all="ignore"):
-            y, saved = KERNELS[spec.name].forward(**wide, **settings)
-            half = any(dtype == "float16" for _, _, dtype in signature)
-            y = np.asarray(y, np.float16 if half else None)
+            y, saved = KERNELS[spec.name].forward(**arrays, **settings)
+            y = np.asarray(y, HALF if half else None)
     except (ValueError, IndexError, TypeError) as error:
         reason = explain(spec, {name: array.shape for name, array in arrays.items()}, settings)
         if reason is None:
@@ -434,15 +440,20 @@ def run_forward(
 
 def run_backward(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
     """Run the layer's backward: returns a gradient for each input, None for those without."""
-    half = grad_y.dtype == np.float16
-    dtype = np.float16 if half else None
     with np.errstate(all="ignore"):
-        grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
-        return tuple(None if grad is None else np.asarray(grad, dtype) for grad in grads)
+        return compute_gradients(spec, grad_y, saved)
 
 
-def _dtype_name(array: Array) -> str:
-    return DTYPE_NAMES.get(array.dtype) or array.dtype.name
+def compute_gradients(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
+    """Run the layer's backward where NumPy's warnings are off already."""
+    half = grad_y.dtype == HALF
+    dtype = HALF if half else None
+    grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
+    return tuple([None if grad is None else np.asarray(grad, dtype) for grad in grads])
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return DTYPE_NAMES.get(dtype) or dtype.name
 
 
 def _as_tensor(spec: LayerSpec, name: str, value: Any) -> Tensor:

@@ -21,6 +21,7 @@ def step(
         states["exp_avg_sq"],
         states["max_exp_avg_sq"] if settings["amsgrad"] else [],
         steps,
+        fused=weights[0].device.type == "cpu" and all(x.is_floating_point() for x in weights),
         beta1=settings["betas"][0],
         beta2=settings["betas"][1],
         **{name: settings[name] for name in ("lr", "eps", "weight_decay", "amsgrad", "maximize")},

@@ -3,9 +3,13 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from twingrad.backends.torch_backend import dropout, softmax
+from twingrad.backends.torch_backend.ordinary import is_ordinary
+
+MODERATE = 16.0  # size of scores that the fused kernel may see
 
 
 def forward(
@@ -19,28 +23,62 @@ def forward(
     p: float = 0.0,
 ) -> Tensor:
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+    if causal and mask is not None:
+        mask = mask & _earlier(query, key)
+    are_ordinary = all(is_ordinary(x) for x in (query, key, value))
+    if keep is None and are_ordinary and _fits_fused_kernel(query, key, mask, scale):
+        return F.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=causal and mask is None, scale=scale
+        )
     if mask is None and keep is None and not causal:
-        # Not torch's fused kernel, whose backward recomputes each weight as e^(score - log sum):
-        # with scores near 10,000 three digits are left of it, and near 10^8 none.
         return torch.softmax((scale * query) @ key.mT, dim=-1) @ value
-    shape = (*query.shape[:-1], key.shape[-2])
-    visible = (
-        torch.ones(shape, dtype=torch.bool, device=query.device)
-        if mask is None
-        else mask.expand(shape)
-    )
-    visible = visible.tril() if causal else visible
-    # torch's fused kernels let a NaN in a masked key or value through, since 0 * NaN is NaN. So
-    # what is not finite becomes 0, and the queries that may see it are spoilt afterwards.
-    finite = [torch.isfinite(x) for x in (query, key, value)]
-    query, key, value = (
-        x.masked_fill(~ok, 0) for x, ok in zip((query, key, value), finite, strict=True)
-    )
+    if mask is None:
+        shape = (query.shape[-2], key.shape[-2])
+        whole = torch.ones(shape, dtype=torch.bool, device=query.device)
+        mask = _earlier(query, key) if causal else whole
+    visible = mask.expand(*query.shape[:-1], key.shape[-2])
+    spoilt = None
+    if not are_ordinary:
+        (query, key, value), spoilt = _without_absent_values(query, key, value, visible)
     scores = (scale * (query @ key.mT)).masked_fill(~visible, -torch.inf)
     weights = softmax.forward(scores)
     if keep is not None:
         weights = dropout.forward(weights, keep, p)
+    y = weights @ value
+    return y if spoilt is None else y * spoilt
+
+
+def _without_absent_values(
+    query: Tensor, key: Tensor, value: Tensor, visible: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """Return the inputs with 0 for what is not finite, and NaN for each query that sees such.
+
+    torch's fused kernels let a NaN in a masked key or value through, since 0 * NaN is NaN.
+    """
+    finite = [torch.isfinite(x) for x in (query, key, value)]
+    clean = [x.masked_fill(~ok, 0) for x, ok in zip((query, key, value), finite, strict=True)]
     bad_query, bad_key, bad_value = (~ok.all(dim=-1, keepdim=True) for ok in finite)
     sees_bad = (visible & (bad_query | (bad_key | bad_value).mT)).any(dim=-1, keepdim=True)
-    spoilt = torch.ones_like(sees_bad, dtype=query.dtype).masked_fill(sees_bad, torch.nan)
-    return (weights @ value) * spoilt
+    return clean, torch.ones_like(sees_bad, dtype=query.dtype).masked_fill(sees_bad, torch.nan)
+
+
+def _fits_fused_kernel(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> bool:
+    """Return whether torch's fused kernel is exact to the bound here: scores are moderate.
+
+    Its backward recomputes each weight as e^(score - log sum): with scores near 10,000 three digits
+    are left of it, and near 10^8 none.
+    """
+    if query.dim() != 4:
+        return False
+    with torch.no_grad():
+        longest = [float(torch.linalg.vector_norm(x, dim=-1).max()) for x in (query, key)]
+    if abs(scale) * longest[0] * longest[1] > MODERATE:
+        return False
+    # A row that sees nothing is 0 by the spec.
+    return mask is None or bool(mask.any(dim=-1).all())
+
+
+def _earlier(query: Tensor, key: Tensor) -> Tensor:
+    """Return which query may see which key where each sees those up to its own number."""
+    shape = (query.shape[-2], key.shape[-2])
+    return torch.ones(shape, dtype=torch.bool, device=query.device).tril()

@@ -1,9 +1,11 @@
 """CrossEntropy: y = reduction(-sum(parts * log_softmax(x))), parts of weight[target] at target."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from twingrad.backends.torch_backend import log_softmax
+from twingrad.backends.torch_backend.ordinary import is_ordinary
 
 
 def forward(
@@ -14,8 +16,12 @@ def forward(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    # torch's own loss is NaN where no target is counted, and lets -inf logits spoil the others.
     counted = target != ignore_index
+    if weight is None and is_ordinary(x) and bool(counted.all()):
+        rows, flat = x.reshape(-1, x.shape[-1]), target.reshape(-1)
+        loss = F.cross_entropy(rows, flat, reduction=reduction, label_smoothing=label_smoothing)
+        return loss.reshape(target.shape) if reduction == "none" else loss
+    # torch's own loss is NaN where no target is counted, and lets -inf logits spoil the others.
     if torch.compiler.is_compiling() or not bool(counted.all()):
         x = x.masked_fill(~counted[..., None], 0)  # or a NaN there would spread
     log_p = log_softmax.forward(x)
