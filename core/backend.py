@@ -102,6 +102,15 @@ class Backend(LayerBackend, Protocol):
         """Return an array as a tensor that gets no gradient, of the dtype and device of `like`."""
         ...
 
+    def recompute(
+        self,
+        function: Callable[..., Tensor],
+        inputs: tuple[Any, ...],
+        parameters: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Return function(*inputs); only inputs and parameters are kept until backward()."""
+        ...
+
     def autocast(self, model: Any, dtype: str) -> AbstractContextManager[Any]:
         """Return a context in which products are computed in a narrower dtype, if it is one."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,29 @@ def draw_keep(module: Module, x: Any, shape: tuple[int, ...], p: float) -> Any:
     assert module.draws is not None
     native = module.origin is not None and module.origin.native_random
     return backend_for(module, "dropout", {"x": x}).draw_keep(module.draws, x, shape, p, native)
+
+
+def recompute(module: Module, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Return function(*inputs), a part of `module` whose intermediate results are not kept.
+
+    backward() runs it once more, with the same random draws: time for memory (Chen et al. 2016,
+    arXiv:1604.06174).
+    """
+    draws = [part.draws for part in module.modules() if part.draws is not None]
+    first = [one.count for one in draws]
+
+    def again(*inputs: Any) -> Tensor:
+        counts = [one.count for one in draws]
+        for one, count in zip(draws, first, strict=True):
+            one.count = count
+        try:
+            return function(*inputs)
+        finally:
+            for one, count in zip(draws, counts, strict=True):
+                one.count = max(one.count, count)
+
+    backend = backend_for(module, "recompute", {"x": inputs[0]})
+    return backend.recompute(again, inputs, tuple(module.parameters()))
 
 
 def backend_for(module: Module, what: str, inputs: Mapping[str, Any]) -> Backend:

@@ -21,6 +21,7 @@ from twingrad.backends.numpy_backend.tensor import (
     apply,
     concat,
     no_grad,
+    recompute,
     run_backward,
     run_forward,
 )
@@ -103,6 +104,14 @@ class NumpyBackend:
 
     def constant(self, array: Array, like: Tensor) -> Tensor:
         return Tensor(array.astype(like.dtype))
+
+    def recompute(
+        self,
+        function: Callable[..., Tensor],
+        inputs: tuple[Any, ...],
+        parameters: tuple[Tensor, ...],
+    ) -> Tensor:
+        return recompute(function, inputs, parameters)
 
     def autocast(self, model: Any, dtype: str) -> AbstractContextManager[None]:
         if dtype == "bfloat16":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -44,13 +44,12 @@ def no_grad() -> Iterator[None]:
 
 
 class Node:
-    """One application of a layer: what its backward needs, and where the gradients go."""
+    """A step on the tape: which tensors it used, and so where the gradients go."""
 
-    __slots__ = ("order", "parents", "retained", "saved", "spec", "versions")
+    __slots__ = ("name", "order", "parents", "retained", "versions")
 
-    def __init__(self, spec: LayerSpec, saved: Any, parents: tuple[Tensor | None, ...]) -> None:
-        self.spec = spec
-        self.saved = saved
+    def __init__(self, name: str, parents: tuple[Tensor | None, ...]) -> None:
+        self.name = name
         self.parents: tuple[Tensor | None, ...] | None = parents
         self.versions = [-1 if parent is None else parent._version for parent in parents]
         self.order = next(_order)
@@ -62,17 +61,18 @@ class Node:
         if parents is None:
             raise GradientError(
                 f"backward: the tape behind this value was freed by an earlier backward() "
-                f"({self.spec.name}); call the first one with retain_graph=True to go twice"
+                f"({self.name}); call the first one with retain_graph=True to go twice"
             )
         for parent, version in zip(parents, self.versions, strict=True):
             if parent is not None and parent._version != version:
                 raise GradientError(
-                    f"backward: an input of {self.spec.name} was changed in place after the "
+                    f"backward: an input of {self.name} was changed in place after the "
                     f"forward pass; call backward() before the optimizer's step()"
                 )
-        grads = compute_gradients(self.spec, grad_y, self.saved)
+        grads = self.compute(grad_y)
         if not retain_graph:
-            self.saved = self.parents = None
+            self.parents = None
+            self.forget()
         shared = [id(grad_y), *map(id, grads)]
         return [
             # A view, or what two tensors get, must not become the gradient of either.
@@ -80,6 +80,62 @@ class Node:
             for parent, grad in zip(parents, grads, strict=True)
             if parent is not None and grad is not None and parent.requires_grad
         ]
+
+    def compute(self, grad_y: Array) -> Sequence[Array | None]:
+        """Return a gradient for each parent, or None."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Let go of all that only compute() needs."""
+        raise NotImplementedError
+
+
+class Applied(Node):
+    """One application of a layer."""
+
+    __slots__ = ("saved", "spec")
+
+    def __init__(self, spec: LayerSpec, saved: Any, parents: tuple[Tensor | None, ...]) -> None:
+        super().__init__(spec.name, parents)
+        self.spec = spec
+        self.saved = saved
+
+    def compute(self, grad_y: Array) -> Sequence[Array | None]:
+        return compute_gradients(self.spec, grad_y, self.saved)
+
+    def forget(self) -> None:
+        self.saved = None
+
+
+class Repeated(Node):
+    """A part of a model that is run again on the way back, since nothing of it was kept."""
+
+    __slots__ = ("function", "inputs")
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        inputs: tuple[Any, ...],
+        parameters: tuple[Tensor, ...],
+    ) -> None:
+        tensors = tuple(x for x in inputs if type(x) is Tensor)
+        super().__init__("recompute", (*tensors, *parameters))
+        self.function = function
+        self.inputs = inputs
+
+    def compute(self, grad_y: Array) -> Sequence[Array | None]:
+        leaves = [Tensor(x.data, x.requires_grad) if type(x) is Tensor else x for x in self.inputs]
+        token = _recording.set(True)
+        try:
+            self.function(*leaves).backward(grad_y)
+        finally:
+            _recording.reset(token)
+        grads = [leaf._grad for leaf in leaves if type(leaf) is Tensor]
+        # The parameters have theirs already.
+        return [*grads, *[None] * (len(self.versions) - len(grads))]
+
+    def forget(self) -> None:
+        self.inputs = ()
 
 
 class Tensor:
@@ -408,7 +464,21 @@ def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any
             raise no_gradient(spec, name)
     order = tensors if spec.variadic else spec.inputs
     parents = tuple(tensors.get(name) for name in order)
-    return Tensor(y, True, Node(spec, saved, parents))
+    return Tensor(y, True, Applied(spec, saved, parents))
+
+
+def recompute(
+    function: Callable[..., Tensor], inputs: tuple[Any, ...], parameters: tuple[Tensor, ...]
+) -> Tensor:
+    """Run a function of tensors and parameters, and keep only its inputs for the way back."""
+    with no_grad():
+        y = function(*inputs)
+    node = Repeated(function, inputs, parameters)
+    if not (
+        _recording.get() and any(x is not None and x.requires_grad for x in node.parents or ())
+    ):
+        return y
+    return Tensor(y.data, True, node)
 
 
 def run_forward(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from twingrad.backends.torch_backend.kernels import KERNELS, OPTIMIZERS
 from twingrad.backends.torch_backend.module import build, from_array
@@ -138,6 +139,15 @@ class TorchBackend:
     def constant(self, array: Array, like: Tensor) -> Tensor:
         made: Tensor = _constant(array, like)
         return made
+
+    def recompute(
+        self,
+        function: Callable[..., Tensor],
+        inputs: tuple[Any, ...],
+        parameters: tuple[Tensor, ...],
+    ) -> Tensor:
+        y: Tensor = checkpoint(function, *inputs, use_reentrant=False)
+        return y
 
     def autocast(self, model: Any, dtype: str) -> AbstractContextManager[Any]:
         if dtype != "bfloat16":

@@ -6,7 +6,7 @@ Devlin et al. 2019, arXiv:1810.04805; the blocks are those of Vaswani et al. 201
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from twingrad.core.module import (
     apply,
     backend_for,
     draw_keep,
+    recompute,
 )
 from twingrad.core.random import Constant, Draws, Normal
 from twingrad.core.spec import Array
@@ -47,6 +48,7 @@ class Bert(Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
+        self.recomputes = False  # set it to trade time for memory: blocks then run twice
         self.embeddings = Embeddings(config)
         self.layers = ModuleList([Block(config) for _ in range(config.layers)])
         self.norm = _norm(config) if config.closing_norm else None
@@ -74,7 +76,10 @@ class Bert(Module):
         x = self.embeddings(input_ids, segment_ids)
         states, maps = [x], []
         for layer in self.layers:
-            x, seen = layer(x, mask, return_all)
+            if self.recomputes and self.training and not return_all:
+                x, seen = recompute(layer, _output_of(layer), x, mask), None
+            else:
+                x, seen = layer(x, mask, return_all)
             states.append(x)
             maps.append(seen)
         if self.norm is not None:
@@ -277,6 +282,10 @@ class BertForClassification(Module):
         """Return logits (batch, classes) of texts (batch, length)."""
         encoded = self.bert(input_ids, segment_ids, attention_mask)
         return self.classifier(self.dropout(encoded.pooled))
+
+
+def _output_of(block: Any) -> Callable[[Any, Any], Tensor]:
+    return lambda x, mask: block(x, mask)[0]
 
 
 def sinusoids(length: int, width: int) -> Array:

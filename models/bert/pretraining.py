@@ -53,6 +53,7 @@ class Settings:
     seed: int = 0
     dtype: str = "float32"
     native_random: bool = False
+    recompute: bool = False  # blocks keep nothing and run twice
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate"):
@@ -118,6 +119,7 @@ def start(
         device=device,
         native_random=settings.native_random,
     )
+    model.bert.recomputes = settings.recompute
     return Run(config, settings, tokenizer, model, _optimizer(model, settings))
 
 

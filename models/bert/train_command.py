@@ -116,6 +116,14 @@ def train_bert(
     native_random: Annotated[
         bool, typer.Option("--native-random", help="Dropout by the backend's own generator.")
     ] = False,
+    recompute: Annotated[
+        bool | None,
+        typer.Option(
+            "--recompute/--keep",
+            help="Run each block twice and keep nothing of it: less memory, more time.",
+            show_default="keep",
+        ),
+    ] = None,
     backend: Backend = None,
     device: Device = None,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
@@ -165,6 +173,7 @@ def train_bert(
             ("seed", seed),
             ("dtype", dtype),
             ("native_random", native_random or None),
+            ("recompute", recompute),
         )
         if value is not None
     }
