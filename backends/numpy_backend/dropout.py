@@ -31,8 +31,9 @@ def _scale_kept(x: Array, keep: Array, p: float) -> Array:
     multiplier = x.dtype.type(1 / (1 - p) if p < 1 else 0)
 
     def scale(x: Array, keep: Array, y: Array) -> None:
-        y[...] = 0  # and not x * 0: a dropped NaN is gone
-        np.multiply(x, multiplier, out=y, where=keep)
+        np.multiply(x, multiplier, out=y)
+        bits = y.view(f"u{y.itemsize}")
+        bits *= keep  # and not the number: a dropped NaN is gone
 
     y = np.empty(x.shape, x.dtype)
     elementwise(scale, x, keep, y)

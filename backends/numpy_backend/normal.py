@@ -19,12 +19,16 @@ FOR_FLOAT64 = (
     4.1064013667940355e-08, -1.3906145791730994e-08, -8.217595058711455e-09,
     1.2019719440135793e-09, 8.393734858690877e-10, -3.451497487664328e-11,
 )  # fmt: skip
-FOR_FLOAT32 = (
-    1.2530080582680247, -0.13562110449402126, -0.047562294126531325, 0.12964509696901552,
-    -0.11927366842664026, 0.06830870677166784, -0.023770472039728083, 0.0025260688678001345,
-    0.001888505333876565, -0.0007713736760226932, -0.00010470633587194883,
-    0.00011324623983168478, 4.280483022090398e-06, -1.1057230027974098e-05,
-    -1.196096815054115e-07,
+# e^(x^2 / 2) Phi(-x) as a quotient of polynomials in x >= 0, lowest power first: least squares in
+# 40 digits on 160 points up to 15, where Phi leaves float32; weighed until all errors are below
+# 2^-33 of the value. Nothing cancels, as no coefficient is negative.
+NUMERATOR = (
+    0.4999999999562718, 0.5083665574325104, 0.2513112083491699, 0.07162220496683443,
+    0.01171408048008074, 0.0008969227390735291,
+)  # fmt: skip
+DENOMINATOR = (
+    1.0, 1.814617667251156, 1.4504779668578616, 0.6592102927346899, 0.18178385319277424,
+    0.02936266854124209, 0.0022482544908801498,
 )  # fmt: skip
 
 # (Phi(x) - 1/2) sqrt(2 pi) / x as a series in x^2 (DLMF 7.6.1); its rest is below 2^-54 at |x| = 1.
@@ -39,7 +43,7 @@ def cdf_and_density(x: Array) -> tuple[Array, Array]:
     clipped = np.minimum(np.maximum(x, -FAR), FAR).astype(np.float64)
     density = _exp_minus_half_square(clipped, is_wide)
     distance = np.abs(clipped)
-    tail = _scaled_tail(distance, FOR_FLOAT64 if is_wide else FOR_FLOAT32)
+    tail = _scaled_tail(distance) if is_wide else _scaled_tail_of_float32(distance)
     tail *= density
     cdf = np.where(clipped < 0, tail, 1 - tail)
     if is_wide:
@@ -50,17 +54,24 @@ def cdf_and_density(x: Array) -> tuple[Array, Array]:
     return cdf, density
 
 
-def _scaled_tail(distance: Array, coefficients: tuple[float, ...]) -> Array:
+def _scaled_tail(distance: Array) -> Array:
     """Return e^(x^2 / 2) Phi(-x) for x >= 0."""
     z = distance * math.sqrt(0.5)
     t = z + 3
     np.divide(-6, t, out=t)
     t += 1
-    scaled = _polynomial(t, coefficients)
+    scaled = _polynomial(t, FOR_FLOAT64)
     z *= 2
     z += 1
     scaled /= z
     scaled *= 0.5
+    return scaled
+
+
+def _scaled_tail_of_float32(distance: Array) -> Array:
+    """Return the same to float32's digits, in float64."""
+    scaled = _polynomial(distance, NUMERATOR)
+    scaled /= _polynomial(distance, DENOMINATOR)
     return scaled
 
 
