@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make parity   run the laws and print who agrees (the main job)"
 	@echo "make test     run all tests"
-	@echo "make bench    time every layer, optimizer and model on both backends"
+	@echo "make bench    time every layer, optimizer and model on both backends and in plain torch"
 	@echo "make lint     ruff and mypy --strict"
 	@echo "make format   let ruff write the code's layout"
 	@echo "make clean    remove the virtual environment and what tools left behind"
@@ -42,5 +42,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 		{ echo "twingrad needs Python 3.11 or newer; try PYTHON=python3.11 make $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,peers,dev]'
 	@touch $(READY)

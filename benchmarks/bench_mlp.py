@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.benchmarks.measure import Call, Case
+from twingrad.benchmarks.measure import Call, Case, prepare_each
+from twingrad.benchmarks.peers.choice import prepare_peers
 from twingrad.core.backend import load_backend
 from twingrad.core.build import build
 from twingrad.core.module import BCEWithLogitsLoss, Linear, Module, Sequential, Tanh
@@ -18,6 +19,7 @@ from twingrad.core.optimizer import AdamW
 from twingrad.core.spec import Array
 
 SEED = 0
+TRAFFIC = 6  # times AdamW reads or writes each parameter: it and both moments, in and out
 
 # Of each size: the widths of the layers, and the rows of a batch.
 NETS = {
@@ -25,37 +27,53 @@ NETS = {
     "medium": (((2, 5, 3, 1), 50), ((30, 256, 256, 1), 256)),
     "large": (((2, 5, 3, 1), 50), ((30, 256, 256, 1), 256), ((784, 1024, 1024, 1), 512)),
 }
+MAKERS = {
+    "torch-plain": "torch_mlp:plain",
+    "torch-fused": "torch_mlp:fused",
+    "torch-compile": "torch_mlp:compiled",
+    "jax": "jax_mlp:step",
+    "autograd": "autograd_mlp:step",
+    "mygrad": "mygrad_mlp:step",
+    "tinygrad": "tinygrad_mlp:step",
+}
 
 
 @dataclass(frozen=True)
-class Training:
-    """A model with what one step of its training needs, all of it on one backend."""
+class MlpWork:
+    """The widths of a network of linear layers with tanh between them, and its batch."""
 
-    model: Any
-    loss_fn: Any
-    optimizer: Any
-    x: Any  # (batch, in)
-    target: Any  # (batch, 1)
+    widths: tuple[int, ...]
+    batch: int
+    dtype: str
+
+    @property
+    def flops(self) -> float:
+        """What the matrix products need: forward, and one for each gradient; the data gets none."""
+        sizes = [fan_in * fan_out for fan_in, fan_out in pairwise(self.widths)]
+        return 2.0 * self.batch * (3 * sum(sizes) - sizes[0])
+
+    @property
+    def bytes(self) -> float:
+        """What AdamW has to read and write."""
+        count = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(self.widths))
+        return float(TRAFFIC * count * np.dtype(self.dtype).itemsize)
 
 
-def time_step(training: Training) -> None:
-    """Take one training step."""
-    loss = training.loss_fn(training.model(training.x), training.target)
-    training.optimizer.zero_grad()
-    loss.backward()
-    training.optimizer.step()
-
-
-def cases(size: str, dtype: str, backends: tuple[str, ...]) -> Iterator[Case]:
-    """Yield a step of each net; beside torch as twingrad runs it also plain torch.nn."""
+def cases(
+    size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
+) -> Iterator[Case]:
+    """Yield a step of each net, from the same first weights in every library."""
     for widths, batch in NETS[size]:
-        prepare: dict[str, Any] = {}
-        for backend in backends:
-            prepare[backend] = partial(_twingrad_step, widths, batch, dtype, backend)
-        if "torch" in backends:
-            prepare["torch-plain"] = partial(_plain_torch_step, widths, batch, dtype)
-        name = "-".join(map(str, widths))
-        yield Case("mlp", f"mlp {name} step", f"{dtype}, batch {batch}", prepare)
+        work = MlpWork(widths, batch, dtype)
+        yield Case(
+            suite="mlp",
+            name=f"mlp {'-'.join(map(str, widths))} step",
+            work=f"{dtype}, batch {batch}",
+            prepare=prepare_each(partial(twingrad_step, work), backends)
+            | prepare_peers(MAKERS, peers, work),
+            flops=work.flops,
+            bytes=work.bytes,
+        )
 
 
 def net(widths: tuple[int, ...]) -> Module:
@@ -66,39 +84,32 @@ def net(widths: tuple[int, ...]) -> Module:
     return Sequential(*parts[:-1])
 
 
-def training_on(backend_name: str, widths: tuple[int, ...], batch: int, dtype: str) -> Training:
-    """Return a model of twingrad on one backend, ready to be trained."""
-    backend = load_backend(backend_name)
-    model = build(net(widths), backend=backend_name, seed=SEED, dtype=dtype)
-    x, target = (backend.tensor(array) for array in draw_batch(widths[0], batch, dtype))
-    return Training(model, BCEWithLogitsLoss(), AdamW(model.parameters()), x, target)
+def first_weights(work: MlpWork) -> dict[str, Array]:
+    """Return the weights that every library starts from: weight and bias of each layer in turn."""
+    model = build(net(work.widths), backend="numpy", seed=SEED, dtype=work.dtype)
+    weights: dict[str, Array] = model.state_dict()
+    return weights
 
 
-def plain_torch_training(widths: tuple[int, ...], batch: int, dtype: str) -> Training:
-    """Return the same model in torch.nn alone, from the same first weights."""
-    import torch
-
-    parts: list[torch.nn.Module] = []
-    for fan_in, fan_out in pairwise(widths):
-        parts += [torch.nn.Linear(fan_in, fan_out), torch.nn.Tanh()]
-    model = torch.nn.Sequential(*parts[:-1]).to(getattr(torch, dtype))
-    weights = build(net(widths), backend="numpy", seed=SEED, dtype=dtype).state_dict()
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    x, target = (torch.from_numpy(array) for array in draw_batch(widths[0], batch, dtype))
-    optimizer = torch.optim.AdamW(model.parameters())
-    return Training(model, torch.nn.BCEWithLogitsLoss(), optimizer, x, target)
-
-
-def draw_batch(features: int, batch: int, dtype: str) -> tuple[Array, Array]:
+def draw_batch(work: MlpWork) -> tuple[Array, Array]:
     """Return x (batch, features) and targets 0 or 1 (batch, 1), the same every time."""
     generator = np.random.default_rng(SEED)
-    x = generator.standard_normal((batch, features)).astype(dtype)
-    return x, generator.integers(0, 2, (batch, 1)).astype(dtype)
+    x = generator.standard_normal((work.batch, work.widths[0])).astype(work.dtype)
+    return x, generator.integers(0, 2, (work.batch, 1)).astype(work.dtype)
 
 
-def _twingrad_step(widths: tuple[int, ...], batch: int, dtype: str, backend: str) -> Call:
-    return partial(time_step, training_on(backend, widths, batch, dtype))
+def twingrad_step(work: MlpWork, backend_name: str) -> Call:
+    """Return what takes a training step on one of twingrad's backends and returns its loss."""
+    backend = load_backend(backend_name)
+    model: Any = build(net(work.widths), backend=backend_name, seed=SEED, dtype=work.dtype)
+    loss_fn, optimizer = BCEWithLogitsLoss(), AdamW(model.parameters())
+    x, target = (backend.tensor(array) for array in draw_batch(work))
 
+    def step() -> Any:
+        loss = loss_fn(model(x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
 
-def _plain_torch_step(widths: tuple[int, ...], batch: int, dtype: str) -> Call:
-    return partial(time_step, plain_torch_training(widths, batch, dtype))
+    return step

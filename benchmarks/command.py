@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from twingrad.core.errors import INTERRUPTED, SettingError, UnknownNameError
 
-if TYPE_CHECKING:
-    from twingrad.benchmarks.measure import Case, Row
-
 SIZES = ("small", "medium", "large")
-SUITES = ("layers", "optimizers", "mlp")
+SUITES = ("layers", "optimizers", "mlp", "bert", "attention", "scaling", "import")
 DTYPES = ("float32", "float64")
-REPEATS = 15
-LIMIT = 0.5  # seconds for the samples of one case, unless --repeats asks for more
-BUSY = 0.5  # processes that want a core, for each core there is
 PIPED_WIDTH = 160  # columns of text where there is no terminal to ask
 
 
 def bench(
-    suite: Annotated[str, typer.Option(help="layers, optimizers, mlp or all.")] = "all",
+    suite: Annotated[
+        str,
+        typer.Option(help="layers, optimizers, mlp, bert, attention, scaling, import or all."),
+    ] = "all",
     layers: Annotated[
         str | None, typer.Option(help="Only these layers: names with commas between.")
     ] = None,
@@ -34,12 +31,20 @@ def bench(
     backend: Annotated[
         str | None, typer.Option(help="numpy, torch or numpy,torch; default: all installed.")
     ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="Other libraries beside them, with commas between: torch-plain, torch-fused, "
+            "torch-compile, jax, autograd, mygrad, tinygrad; all (that are installed) or none; "
+            "default: torch-plain, where torch is.",
+        ),
+    ] = None,
     repeats: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Samples of each case on each backend.",
-            show_default=f"{REPEATS}, fewer where they take more than {LIMIT:g} s",
+            show_default="15, fewer where they take more than 0.5 s",
         ),
     ] = None,
     threads: Annotated[
@@ -47,20 +52,40 @@ def bench(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the numbers to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw them: a .png, .svg or .pdf file.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing; print the numbers in this file as Markdown."),
+    ] = None,
+    counts: Annotated[
+        Path | None,
+        typer.Option(help="Measure no time; write what a training step allocates to this file."),
+    ] = None,
 ) -> None:
-    """Measure time and memory of both backends, taken in turns in one run.
+    """Measure time and memory of both backends and of other libraries, in turns in one run.
 
-    Every layer (forward, and forward with backward, on the tape), every optimizer's step, and
-    the training step of an MLP, there also in plain torch.nn ("torch-plain").
+    layers: each forward, and forward with backward, on the tape. optimizers: one step of each.
+    mlp, bert: a training step, from the same first weights in every library. attention: over
+    growing lengths. scaling: BERT's step over length, batch and hidden size, with the exponent of
+    its growth. import: a fresh interpreter, less a bare one.
 
     Time is the median of the samples; iqr is the width of their middle half as a share of it.
+    Ratio is the time over that of torch-plain, which is torch.nn and torch.optim alone. Bound is
+    the least that the work can take at this machine's best rates, measured as the run starts.
     Peak is the memory in use at once during one call, beyond inputs, parameters and optimizer
     state: as tracemalloc counts it for NumPy and as torch's profiler does for torch, in a pass
     of its own that is not timed. Buffers inside BLAS libraries are in neither.
+
+    Ctrl-C ends the measuring; what was measured by then is shown and written.
     """
     _one_of("--suite", suite, (*SUITES, "all"))
     _one_of("--size", size, SIZES)
     _one_of("--dtype", dtype, DTYPES)
+    if table is not None:
+        _print_table(table, suite)
+        return
+    if counts is not None:
+        _write_counts(counts)
+        return
     chosen_layers = _layers(layers)
     if layers is not None and suite == "all":
         suite = "layers"
@@ -73,89 +98,72 @@ def bench(
             "--threads needs threadpoolctl; install it with: pip install 'twingrad[bench]'"
         )
 
-    from rich.console import Console
-
-    from twingrad.benchmarks.environment import environment, summary
-    from twingrad.benchmarks.report import table, write_json
+    from twingrad.benchmarks.peers.choice import chosen
+    from twingrad.benchmarks.run import Request, limited, run
     from twingrad.core.files import whole_file
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, PIPED_WIDTH))
+    request = Request(
+        suites=SUITES if suite == "all" else (suite,),
+        size=size,
+        dtype=dtype,
+        backends=backends,
+        peers=chosen(None if peers is None else _split(peers), backends),
+        layers=chosen_layers,
+        repeats=repeats,
+        threads=threads,
+    )
     with ExitStack() as outputs:
         # Opened before the work: a path that cannot be written should fail at once.
         json_file = None if json is None else outputs.enter_context(whole_file(json))
         plot_file = None if plot is None else outputs.enter_context(whole_file(plot))
         if threads is not None:
-            outputs.enter_context(_limited(threads, backends))
-        facts = environment(import_torch="torch" in backends)
-        facts["bench"] = {
-            "suite": suite,
-            "size": size,
-            "dtype": dtype,
-            "repeats": REPEATS if repeats is None else repeats,
-            "limit_s": LIMIT if repeats is None else None,
-            "backends": list(backends),
-        }
-        for line in [*summary(facts), *notes, *_warning_if_busy(facts)]:
-            console.print(line, markup=False, soft_wrap=True)
-        rows: list[Row] = []
-        for name in SUITES if suite == "all" else (suite,):
-            cases = list(_cases(name, size, dtype, backends, chosen_layers))
-            try:
-                measured = _measure(cases, repeats)
-            except KeyboardInterrupt:
-                typer.echo("twingrad: interrupted", err=True)
-                raise typer.Exit(INTERRUPTED) from None
-            console.print(table(name, measured, console.width))
-            rows += measured
+            outputs.enter_context(limited(threads, request))
+        done = run(request, _console(), notes)
+        if done.interrupted:
+            typer.echo("twingrad: interrupted", err=True)
+            if not done.rows:
+                raise typer.Exit(INTERRUPTED)  # with nothing to write
         if json_file is not None:
-            write_json(json_file, facts, rows)
+            from twingrad.benchmarks.report import write_json
+
+            write_json(json_file, done.facts, done.rows)
         if plot_file is not None and kind is not None:
             from twingrad.benchmarks.plot import write_plot
 
-            write_plot(plot_file, kind, facts, rows)
+            write_plot(plot_file, kind, done.facts, done.rows)
     for path in (json, plot):
         if path is not None:
-            console.print(f"wrote {path}", markup=False, soft_wrap=True)
+            _console().print(f"wrote {path}", markup=False, soft_wrap=True)
+    if done.interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
-def _measure(cases: Sequence[Case], repeats: int | None) -> list[Row]:
-    """Measure every case, showing on a terminal which one is under way."""
+def _console() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from twingrad.benchmarks.measure import measure
-
-    screen = Console(stderr=True)
-    rows: list[Row] = []
-    # Redrawn only between cases: a thread that draws would take time from what is measured.
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        console=screen,
-        transient=True,
-        auto_refresh=False,
-        disable=not screen.is_terminal,
-    ) as progress:
-        task = progress.add_task("", total=len(cases))
-        for case in cases:
-            progress.update(task, description=case.name, refresh=True)
-            rows += measure(case, REPEATS, LIMIT) if repeats is None else measure(case, repeats)
-            progress.advance(task)
-    return rows
+    console = Console(highlight=False)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=max(console.width, PIPED_WIDTH))
 
 
-def _cases(
-    suite: str, size: str, dtype: str, backends: tuple[str, ...], layers: Sequence[str]
-) -> Iterator[Case]:
-    from twingrad.benchmarks import bench_layers, bench_mlp, bench_optimizers
+def _print_table(path: Path, suite: str) -> None:
+    from twingrad.benchmarks.page import markdown, read_result
 
-    if suite == "layers":
-        return bench_layers.cases(size, dtype, backends, layers)
-    other = {"optimizers": bench_optimizers.cases, "mlp": bench_mlp.cases}
-    return other[suite](size, dtype, backends)
+    facts, rows = read_result(path)
+    found = [name for name in SUITES if any(row.suite == name for row in rows)]
+    if suite != "all" and suite not in found:
+        raise SettingError(f"--suite must be in {path}, which has {', '.join(found)}; got {suite}")
+    typer.echo(markdown(facts, rows, found if suite == "all" else [suite]), nl=False)
+
+
+def _write_counts(path: Path) -> None:
+    from twingrad.benchmarks.counts import count_all, write_counts
+    from twingrad.core.files import whole_file
+
+    with whole_file(path) as file:
+        write_counts(file, count_all())
+    _console().print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
 def _layers(names: str | None) -> tuple[str, ...]:
@@ -173,7 +181,7 @@ def _backends(names: str | None) -> tuple[tuple[str, ...], list[str]]:
     from twingrad.core.backend import BACKENDS, backends, load_backend
 
     if names is None:
-        states = backends()
+        states = {name: state for name, state in backends().items() if name in BACKENDS}
         available = tuple(name for name, state in states.items() if state == "available")
         return available, [
             f"not measured: {name}" for name, state in states.items() if state != "available"
@@ -184,35 +192,6 @@ def _backends(names: str | None) -> tuple[tuple[str, ...], list[str]]:
             raise UnknownNameError("backend", name, BACKENDS)
         load_backend(name)
     return tuple(name for name in BACKENDS if name in chosen), []
-
-
-@contextmanager
-def _limited(threads: int, backends: tuple[str, ...]) -> Iterator[None]:
-    """Give every BLAS and OpenMP library, and torch, this many threads."""
-    from threadpoolctl import threadpool_limits
-
-    before: int | None = None
-    if "torch" in backends:
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        if before is not None:
-            torch.set_num_threads(before)
-
-
-def _warning_if_busy(facts: Mapping[str, Any]) -> list[str]:
-    """Return a line if others use the cores, since threads that wait for a core distort a ratio."""
-    load, cores = facts["load"], facts["cpu"]["cores"]
-    if load is None or load <= BUSY * cores:
-        return []
-    busy = f"the machine is busy (load {load} on {cores} cores)"
-    advice = "libraries with several threads wait for a core; --threads 1 is fairer"
-    return [f"warning: {busy}; {advice}"]
 
 
 def _plot_format(path: Path) -> str:

@@ -15,25 +15,32 @@ import numpy as np
 
 from twingrad.core.backend import backends
 
-# Read by OpenBLAS, MKL, OpenMP, Accelerate, torch and NumPy when they choose threads or kernels.
+# Read by OpenBLAS, MKL, OpenMP, Accelerate, torch, JAX and NumPy: which threads, which kernels.
 VARIABLE_PREFIXES = (
     "ATEN_",
     "CUDA_VISIBLE_",
     "GOMP_",
     "GOTO_",
+    "JAX_",
     "KMP_",
     "MKL_",
+    "NPROC",
     "NPY_",
     "OMP_",
     "OPENBLAS_",
     "TORCH_",
     "TWINGRAD_",
     "VECLIB_",
+    "XLA_",
 )
 SET_BY_THREADPOOLCTL = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")  # as it is imported
 PACKAGES = (
     "numpy",
     "torch",
+    "jax",
+    "autograd",
+    "mygrad",
+    "tinygrad",
     "safetensors",
     "typer",
     "rich",

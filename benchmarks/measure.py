@@ -16,10 +16,13 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from twingrad.benchmarks.limits import Limits
+
 Call = Callable[[], object]
 
 SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
 ENOUGH = 3  # samples of each backend, after which a time limit counts
+WARM_UP = 2  # calls, after which every compiler is done: tinygrad's watches the second one, too
 MIB = 2**20  # bytes
 STDERR = 2  # the file descriptor
 
@@ -28,13 +31,23 @@ STDERR = 2  # the file descriptor
 class Case:
     """One piece of work: for each backend, how to make ready the call that is timed.
 
-    `work` says in words how much there is to do: dtype, and the lengths of the arrays.
+    `work` says in words how much there is to do: dtype, and the lengths of the arrays. `flops` of
+    matrix products and `bytes` of memory traffic are the least that any implementation needs.
+    Cases that differ in one length are points of a `curve` over an `axis`, each `at` its length.
+    What `baseline` takes, timed in turns with the rest, is no part of the work: it is subtracted.
     """
 
     suite: str
     name: str
     work: str
     prepare: Mapping[str, Callable[[], Call]]
+    flops: float = 0.0
+    bytes: float = 0.0
+    curve: str | None = None
+    axis: str | None = None
+    at: int | None = None
+    baseline: Call | None = None
+    has_peak: bool = True  # False where the work is done in another process
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,8 @@ class Row:
     """What was measured of one case on one backend.
 
     Seconds are for one call; `peak_mib` is memory in use at once (MiB) beyond inputs, parameters
-    and optimizer state. `bound_s` is the least time the machine could need, where it is known.
+    and optimizer state, None where the library does not tell. `bound_s` is the least time that
+    this machine could need, None where that is unknown.
     """
 
     suite: str
@@ -51,15 +65,21 @@ class Row:
     work: str
     median_s: float
     iqr_s: float
-    peak_mib: float
+    peak_mib: float | None
     bound_s: float | None = None
+    curve: str | None = None
+    axis: str | None = None
+    at: int | None = None
 
 
-def measure(case: Case, repeats: int, limit: float = math.inf) -> list[Row]:
+def measure(
+    case: Case, repeats: int, limit: float = math.inf, limits: Limits | None = None
+) -> list[Row]:
     """Time `case` on each of its backends in turns (A B A B ...), then take the peak memory.
 
     In turns, so that a machine that slows down or is shared does so to every backend alike.
-    After `limit` seconds there are no more samples, if there are ENOUGH.
+    After `limit` seconds there are no more samples, if there are ENOUGH. The lower bound is what
+    the machine's `limits` make of the case's work.
     """
     calls = {backend: prepare() for backend, prepare in case.prepare.items()}
     loops = {backend: _loops(call) for backend, call in calls.items()}
@@ -69,8 +89,9 @@ def measure(case: Case, repeats: int, limit: float = math.inf) -> list[Row]:
         for done in range(repeats):
             if done >= ENOUGH and perf_counter() - start > limit:
                 break
+            unwanted = 0.0 if case.baseline is None else _seconds(case.baseline, 1)
             for backend, call in calls.items():
-                samples[backend].append(_seconds(call, loops[backend]))
+                samples[backend].append(_seconds(call, loops[backend]) - unwanted)
     return [
         Row(
             suite=case.suite,
@@ -79,7 +100,11 @@ def measure(case: Case, repeats: int, limit: float = math.inf) -> list[Row]:
             work=case.work,
             median_s=statistics.median(samples[backend]),
             iqr_s=interquartile_range(samples[backend]),
-            peak_mib=PEAK_BYTES[backend](call) / MIB,
+            peak_mib=_peak_mib(backend, call) if case.has_peak else None,
+            bound_s=None if limits is None else limits.bound_s(case.flops, case.bytes),
+            curve=case.curve,
+            axis=case.axis,
+            at=case.at,
         )
         for backend, call in calls.items()
     ]
@@ -143,10 +168,15 @@ def torch_peak_bytes(call: Call) -> int:
     return peak
 
 
+# JAX and tinygrad keep their memory to themselves on a CPU.
 PEAK_BYTES: dict[str, Callable[[Call], int]] = {
     "numpy": numpy_peak_bytes,
     "torch": torch_peak_bytes,
     "torch-plain": torch_peak_bytes,
+    "torch-fused": torch_peak_bytes,
+    "torch-compile": torch_peak_bytes,
+    "autograd": numpy_peak_bytes,
+    "mygrad": numpy_peak_bytes,
 }
 
 
@@ -157,9 +187,15 @@ def prepare_each(
     return {backend: partial(prepare, backend) for backend in backends}
 
 
+def _peak_mib(backend: str, call: Call) -> float | None:
+    peak_bytes = PEAK_BYTES.get(backend)
+    return None if peak_bytes is None else peak_bytes(call) / MIB
+
+
 def _loops(call: Call) -> int:
     """Return how many calls fill a sample, after warming up."""
-    call()
+    for _ in range(WARM_UP):
+        call()
     return max(1, round(SAMPLE / max(_seconds(call, 1), 1e-9)))
 
 

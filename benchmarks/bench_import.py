@@ -1,0 +1,43 @@
+"""How long a fresh interpreter takes to import a library, and the command line to say --help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from twingrad.benchmarks.measure import Call, Case
+from twingrad.benchmarks.peers.choice import PEERS
+
+BARE = "pass"
+OURS = "import sys, twingrad; assert 'torch' not in sys.modules, 'torch was imported'"
+HELP = "import sys; sys.argv = ['twingrad', '--help']; from twingrad.cli import main; main()"
+WORK = "in a fresh interpreter, less a bare one"
+
+
+def cases(
+    size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
+) -> Iterator[Case]:
+    """Yield the imports beside each other, and --help; neither depends on size and dtype."""
+    modules: dict[str, str] = {}
+    for peer in peers:
+        # Of several ways to call one library the first stands for its import.
+        if PEERS[peer].module not in modules.values():
+            modules[peer] = PEERS[peer].module
+    imports = {peer: partial(interpreter, f"import {name}") for peer, name in modules.items()}
+    ours = {"numpy": partial(interpreter, OURS)} if "numpy" in backends else {}
+    yield _case("import", ours | imports)
+    if ours:
+        yield _case("twingrad --help", {"numpy": partial(interpreter, HELP)})
+
+
+def interpreter(program: str) -> Call:
+    """Return what runs a program in an interpreter of its own, and raises if it fails."""
+    # -c puts the current folder first on the path; what lies there must not be imported.
+    command = [sys.executable, "-P", "-c", program]
+    return partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _case(name: str, prepare: Mapping[str, Callable[[], Call]]) -> Case:
+    return Case("import", name, WORK, prepare, baseline=interpreter(BARE), has_peak=False)
