@@ -21,7 +21,10 @@ PIPED_WIDTH = 160  # columns of text where there is no terminal to ask
 def bench(
     suite: Annotated[
         str,
-        typer.Option(help="layers, optimizers, mlp, bert, attention, scaling, import or all."),
+        typer.Option(
+            help="layers, optimizers, mlp, bert, attention, scaling, import, or several with "
+            "commas between; or all."
+        ),
     ] = "all",
     layers: Annotated[
         str | None, typer.Option(help="Only these layers: names with commas between.")
@@ -77,20 +80,20 @@ def bench(
 
     Ctrl-C ends the measuring; what was measured by then is shown and written.
     """
-    _one_of("--suite", suite, (*SUITES, "all"))
+    suites = _suites(suite)
     _one_of("--size", size, SIZES)
     _one_of("--dtype", dtype, DTYPES)
     if table is not None:
-        _print_table(table, suite)
+        _print_table(table, suites)
         return
     if counts is not None:
         _write_counts(counts)
         return
     chosen_layers = _layers(layers)
-    if layers is not None and suite == "all":
-        suite = "layers"
-    elif layers is not None and suite != "layers":
-        raise SettingError(f"--layers goes with --suite layers; got --suite {suite}")
+    if layers is not None:
+        if "layers" not in suites:
+            raise SettingError(f"--layers goes with --suite layers; got --suite {suite}")
+        suites = ("layers",) if suite == "all" else suites
     kind = None if plot is None else _plot_format(plot)
     backends, notes = _backends(backend)
     if threads is not None and find_spec("threadpoolctl") is None:
@@ -103,7 +106,7 @@ def bench(
     from twingrad.core.files import whole_file
 
     request = Request(
-        suites=SUITES if suite == "all" else (suite,),
+        suites=suites,
         size=size,
         dtype=dtype,
         backends=backends,
@@ -147,14 +150,17 @@ def _console() -> Any:
     return Console(highlight=False, width=max(console.width, PIPED_WIDTH))
 
 
-def _print_table(path: Path, suite: str) -> None:
+def _print_table(path: Path, suites: Sequence[str]) -> None:
     from twingrad.benchmarks.page import markdown, read_result
 
     facts, rows = read_result(path)
     found = [name for name in SUITES if any(row.suite == name for row in rows)]
-    if suite != "all" and suite not in found:
-        raise SettingError(f"--suite must be in {path}, which has {', '.join(found)}; got {suite}")
-    typer.echo(markdown(facts, rows, found if suite == "all" else [suite]), nl=False)
+    shown = found if suites == SUITES else suites
+    for suite in shown:
+        if suite not in found:
+            has = ", ".join(found)
+            raise SettingError(f"--suite must be in {path}, which has {has}; got {suite!r}")
+    typer.echo(markdown(facts, rows, shown), nl=False)
 
 
 def _write_counts(path: Path) -> None:
@@ -164,6 +170,14 @@ def _write_counts(path: Path) -> None:
     with whole_file(path) as file:
         write_counts(file, count_all())
     _console().print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _suites(names: str) -> tuple[str, ...]:
+    """Return the suites of these names in the order of SUITES."""
+    chosen = _split(names)
+    for name in chosen:
+        _one_of("--suite", name, (*SUITES, "all"))
+    return tuple(name for name in SUITES if name in chosen or "all" in chosen)
 
 
 def _layers(names: str | None) -> tuple[str, ...]:

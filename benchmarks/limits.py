@@ -17,7 +17,7 @@ from twingrad.benchmarks.environment import cores
 PRODUCT = (2048, 768, 3072)  # rows, inner length and columns of the product that is timed
 WORKING_SETS = (2**18, 2**21, 2**24, 2**27)  # bytes: one for each level of the caches, and memory
 COPIED = 2**28  # bytes that a sample of copying reads and writes
-SAMPLES = 3
+SAMPLES = 7
 GIGA = 1e9
 MIB = 2**20  # bytes
 

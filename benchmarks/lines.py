@@ -36,6 +36,8 @@ def _curves(rows: Sequence[Row]) -> list[tuple[str | None, str | None]]:
 
 
 def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
+    from matplotlib.ticker import LogLocator
+
     exponents = {
         growth.backend: growth.exponent for growth in growths(rows) if growth.measure == measure
     }
@@ -63,7 +65,8 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
     axes.yaxis.set_major_formatter(
         lambda value, _: duration(value) if measure == "median_s" else memory(value)
     )
-    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.yaxis.minorticks_off()
     axes.tick_params(axis="y", labelsize=8)
     axes.grid(which="major", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)

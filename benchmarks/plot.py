@@ -14,7 +14,7 @@ from twingrad.benchmarks.report import backends_of
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH = 11  # inches
-HEAD = 0.9  # inches, for title and subtitle
+HEAD = 1.0  # inches, for title and subtitle
 
 
 def plot_format(path: Path) -> str | None:
@@ -42,9 +42,10 @@ def write_plot(file: BinaryIO, kind: str, facts: Mapping[str, Any], rows: Sequen
         draw_bars(parts.pop(0), bars)
     if curves:
         draw_lines(parts.pop(0), curves)
-    figure.suptitle(
-        f"Time of one call: {', '.join(backends_of(rows))}\n", fontsize=13, weight="bold"
-    )
+    measured = "Time and memory" if curves else "Time"
+    # The empty lines are room for the subtitle.
+    title = f"{measured} of one call: {', '.join(backends_of(rows))}\n\n"
+    figure.suptitle(title, fontsize=13, weight="bold")
     figure.text(
         0.5, 1 - 0.5 / (sum(heights) + HEAD), _subtitle(facts, rows),
         ha="center", va="center", fontsize=9, color=GREY,

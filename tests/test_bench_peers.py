@@ -33,6 +33,7 @@ def number(loss: Any) -> float:
     return float(loss.detach() if hasattr(loss, "detach") else loss)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")  # torch.compile calls it itself
 @pytest.mark.parametrize(
     ("case", "peer"),
     [

@@ -84,7 +84,7 @@ def bce_with_logits(x: Any, target: Any) -> Any:
 
 LAYERS: dict[str, Callable[..., Any]] = {
     "linear": linear,
-    "tanh": jnp.tanh,
+    "tanh": lambda x: jnp.tanh(x),
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
     "gelu": lambda x, approximate="none": jax.nn.gelu(x, approximate=approximate == "tanh"),
