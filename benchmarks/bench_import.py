@@ -34,9 +34,15 @@ def cases(
 
 def interpreter(program: str) -> Call:
     """Return what runs a program in an interpreter of its own, and raises if it fails."""
-    # -c puts the current folder first on the path; what lies there must not be imported.
+    return partial(_run, program)
+
+
+def _run(program: str) -> None:
+    # Without -P the current folder would be first on the path, and what lies there be imported.
     command = [sys.executable, "-P", "-c", program]
-    return partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{program!r} failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
 def _case(name: str, prepare: Mapping[str, Callable[[], Call]]) -> Case:

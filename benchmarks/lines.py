@@ -49,7 +49,9 @@ def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
         ]
         if not points:
             continue
-        label = f"{backend} ~ {exponents[backend]:.2f}" if backend in exponents else backend
+        label = backend
+        if backend in exponents:
+            label += f" ~ {rows[0].axis}^{exponents[backend]:.2f}"
         sizes, values = zip(*points, strict=True)
         axes.plot(sizes, values, marker="o", markersize=3.5, color=COLOURS[backend], label=label)
     if measure == "median_s":

@@ -121,7 +121,8 @@ def test_the_import_is_timed_without_torch(twingrad: Callable[..., Any], tmp_pat
 def test_ctrl_c_keeps_what_was_measured(
     twingrad: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, measured = tmp_path / "bench.json", []
+    file = tmp_path / "bench.json"
+    measured: list[str] = []
 
     def measure_or_stop(case: Any, *arguments: Any, **named: Any) -> list[Row]:
         if len(measured) == 2:
