@@ -96,10 +96,6 @@ def bench(
         suites = ("layers",) if suite == "all" else suites
     kind = None if plot is None else _plot_format(plot)
     backends, notes = _backends(backend)
-    if threads is not None and find_spec("threadpoolctl") is None:
-        raise SettingError(
-            "--threads needs threadpoolctl; install it with: pip install 'twingrad[bench]'"
-        )
 
     from twingrad.benchmarks.peers.choice import chosen
     from twingrad.benchmarks.run import Request, limited, run

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 import twingrad
+from twingrad.backends.numpy_backend import set_num_threads
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
 from twingrad.backends.numpy_backend.tensor import Node
 from twingrad.benchmarks.bench_mlp import MlpWork
@@ -41,18 +42,19 @@ STEPS: dict[str, Callable[[], Call]] = {
 
 
 def count_all() -> dict[str, Counts]:
-    """Return the counts of each step, on one thread."""
+    """Return the counts of each step."""
     return {name: count(prepare()) for name, prepare in STEPS.items()}
 
 
 def count(call: Call) -> Counts:
-    """Return what one call does after others like it.
+    """Return what one call does, on one thread, after others like it.
 
     kernels: calls of a handwritten forward, backward or optimizer's step; nodes: entries on the
     tape; large_arrays: lines of code during which the memory in use rose by LARGE or more;
     allocated_bytes: the sum of these rises; peak_bytes: the most memory in use at once beyond
     what was before.
     """
+    set_num_threads(1)
     for _ in range(WARM_UP):
         call()
     counts = dict.fromkeys(("kernels", "nodes", "large_arrays", "allocated_bytes"), 0)
@@ -97,6 +99,7 @@ def count(call: Call) -> Counts:
             call()
         finally:
             sys.settrace(traced_before)
+            set_num_threads(None)
         look()
     return {**counts, "peak_bytes": highest - before}
 

@@ -7,11 +7,11 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from twingrad.core.backend import backends
 
@@ -122,33 +122,16 @@ def load_average() -> float | None:
 
 
 def blas_libraries() -> list[dict[str, Any]]:
-    """Return each loaded BLAS or OpenMP library: owner, name, version, architecture, threads.
-
-    Without threadpoolctl only NumPy's BLAS is known, and not what it chose on this machine.
-    """
-    if find_spec("threadpoolctl") is not None:
-        from threadpoolctl import threadpool_info
-
-        return [
-            {
-                "owner": _owner(library["filepath"]),
-                "library": library["internal_api"],
-                "version": library["version"],
-                "architecture": library.get("architecture"),
-                "threads": library["num_threads"],
-            }
-            for library in threadpool_info()
-        ]
-    built_with: Any = np.show_config(mode="dicts")
-    blas = built_with.get("Build Dependencies", {}).get("blas", {})
+    """Return each loaded BLAS or OpenMP library: owner, name, version, architecture, threads."""
     return [
         {
-            "owner": "numpy",
-            "library": blas.get("name"),
-            "version": blas.get("version"),
-            "architecture": None,
-            "threads": None,
+            "owner": _owner(library["filepath"]),
+            "library": library["internal_api"],
+            "version": library["version"],
+            "architecture": library.get("architecture"),
+            "threads": library["num_threads"],
         }
+        for library in threadpool_info()
     ]
 
 
@@ -217,11 +200,6 @@ def _owner_of(library: Mapping[str, Any]) -> str:
 
 
 def _library_text(library: Mapping[str, Any]) -> str:
-    if library["threads"] is None:
-        return (
-            f"{library['library']} {library['version']}, architecture and threads unknown; "
-            f"install threadpoolctl: pip install 'twingrad[bench]'"
-        )
     parts = [str(library["library"])]
     if library["version"]:
         parts[0] += f" {library['version']}"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
+from twingrad.backends.numpy_backend import set_num_threads
 from twingrad.benchmarks import (
     bench_attention,
     bench_bert,
@@ -146,9 +148,7 @@ def cases_of(request: Request, suite: str) -> Iterator[Case]:
 
 @contextmanager
 def limited(threads: int, request: Request) -> Iterator[None]:
-    """Give every BLAS and OpenMP library, torch and JAX this many threads."""
-    from threadpoolctl import threadpool_limits
-
+    """Give the NumPy side, every BLAS and OpenMP library, torch and JAX this many threads."""
     # JAX reads it as it starts its threads; there is nothing to take back.
     os.environ["NPROC"] = str(threads)
     before: int | None = None
@@ -157,10 +157,12 @@ def limited(threads: int, request: Request) -> Iterator[None]:
 
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
+    set_num_threads(threads)
     try:
         with threadpool_limits(threads):
             yield
     finally:
+        set_num_threads(None)
         if before is not None:
             torch.set_num_threads(before)
 
