@@ -4,15 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.blocks import elementwise
 from twingrad.core.spec import Array
 
 
 class Saved(NamedTuple):
-    x: Array
-    target: Array
-    weight: Array | None
-    pos_weight: Array | None
-    reduction: str
+    inputs: dict[str, Array]  # x, target, and the weights that were given, all of x's shape
+    count: int  # what the sum is divided by
 
 
 def forward(
@@ -26,19 +24,24 @@ def forward(
 
     Shapes: x and target (...), weight and pos_weight broadcastable to it -> y () or (...).
     """
-    saved = Saved(x, target, weight, pos_weight, reduction)
-    positive, negative = _weights(saved)
-    # log(1 + e^-|x|) never overflows; |x| carries the rest of log(1 + e^x) or log(1 + e^-x).
-    size = np.abs(x, dtype=np.float64)
-    tail = np.log1p(np.exp(-size))
-    wrong_side = np.where(x < 0, positive, negative)
-    # Where the target agrees with the sign, |x| has no part in the loss, not even as 0 * inf.
-    loss = (positive + negative) * tail + np.where(wrong_side == 0, 0, wrong_side * size)
-    loss = loss if weight is None else weight * loss
+    given = {"x": x, "target": target, "weight": weight, "pos_weight": pos_weight}
+    inputs = {name: np.broadcast_to(a, x.shape) for name, a in given.items() if a is not None}
+    # The mean of nothing is 0, and not 0 / 0.
+    saved = Saved(inputs, max(x.size, 1) if reduction == "mean" else 1)
     if reduction == "none":
-        return loss.astype(x.dtype), saved
-    total = loss.sum()
-    return np.asarray(total / _count(saved), x.dtype), saved
+        y = np.empty(x.shape, x.dtype)
+
+        def write(y: Array, *arrays: Array) -> None:
+            y[...] = _losses(**dict(zip(inputs, arrays, strict=True)))
+
+        elementwise(write, y, *inputs.values())
+        return y, saved
+
+    def add_up(*arrays: Array) -> float:
+        return float(_losses(**dict(zip(inputs, arrays, strict=True))).sum())
+
+    total = sum(elementwise(add_up, *inputs.values()))
+    return np.asarray(total / saved.count, x.dtype), saved
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None, None]:
@@ -47,21 +50,47 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None, None]:
     grad_x = weight * ((1 - target) * sigmoid(x) - pos_weight * target * sigmoid(-x)), over the
     count if the reduction is a mean.
     """
-    x, _, weight, _, _ = saved
-    positive, negative = _weights(saved)
+    inputs, count = saved
+    x = inputs["x"]
+    grad_x = np.empty(x.shape, x.dtype)
+
+    def write(grad_x: Array, grad_y: Array, *arrays: Array) -> None:
+        slopes = _slopes(**dict(zip(inputs, arrays, strict=True)))
+        slopes *= grad_y
+        np.divide(slopes, count, out=grad_x, casting="same_kind")
+
+    elementwise(write, grad_x, np.broadcast_to(grad_y, x.shape), *inputs.values())
+    return grad_x, None, None, None
+
+
+def _losses(
+    x: Array, target: Array, weight: Array | None = None, pos_weight: Array | None = None
+) -> Array:
+    """Return the loss of each element of a block, in float64."""
+    positive, negative = _parts(target, pos_weight)
+    # log(1 + e^-|x|) never overflows; |x| carries the rest of log(1 + e^x) or log(1 + e^-x).
+    size = np.abs(x, dtype=np.float64)
+    tail = np.log1p(np.exp(-size))
+    wrong_side = np.where(x < 0, positive, negative)
+    # Where the target agrees with the sign, |x| has no part in the loss, not even as 0 * inf.
+    losses: Array = (positive + negative) * tail + np.where(wrong_side == 0, 0, wrong_side * size)
+    return losses if weight is None else weight * losses
+
+
+def _slopes(
+    x: Array, target: Array, weight: Array | None = None, pos_weight: Array | None = None
+) -> Array:
+    """Return the derivative of each element's loss, in float64."""
+    positive, negative = _parts(target, pos_weight)
     e = np.exp(-np.abs(x, dtype=np.float64))
     large, small = 1 / (1 + e), e / (1 + e)
-    grad_x = negative * np.where(x < 0, small, large) - positive * np.where(x < 0, large, small)
-    grad_x = grad_x if weight is None else weight * grad_x
-    return (grad_y * grad_x / _count(saved)).astype(x.dtype), None, None, None
+    is_below = x < 0
+    slopes = negative * np.where(is_below, small, large)
+    slopes -= positive * np.where(is_below, large, small)
+    return slopes if weight is None else weight * slopes
 
 
-def _weights(saved: Saved) -> tuple[Array, Array]:
+def _parts(target: Array, pos_weight: Array | None) -> tuple[Array, Array]:
     """Return the weights of log(1 + e^-x) and of log(1 + e^x) in the loss, in float64."""
-    target = saved.target.astype(np.float64)
-    return target if saved.pos_weight is None else saved.pos_weight * target, 1 - target
-
-
-def _count(saved: Saved) -> int:
-    """Return what the summed loss is divided by; the mean of nothing is 0 and not 0 / 0."""
-    return max(saved.x.size, 1) if saved.reduction == "mean" else 1
+    wide = target.astype(np.float64)
+    return wide if pos_weight is None else pos_weight * wide, 1 - wide
