@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twingrad.backends.numpy_backend import dropout, softmax
-from twingrad.backends.numpy_backend.blocks import each
+from twingrad.backends.numpy_backend import blocks, dropout, softmax
 from twingrad.core.definitions import visible_pairs
 from twingrad.core.spec import Array
 
-TILE = 1 << 16  # scores in the cache at once
-LEAST_QUERIES = 16  # of a tile: fewer make matrix products slow
+LEAST_QUERIES = 32  # of a tile: fewer make matrix products slow
 
 
 class Saved(NamedTuple):
@@ -83,7 +81,7 @@ def forward(
         for tile in _tiles(heads, pairs, causal):
             attend(tile)
 
-    each(attend_all, _groups(pairs))
+    blocks.each(attend_all, _groups(pairs))
     if spoilt is not None:
         y *= spoilt
     return y, Saved(query, key, value, top, total, view, spoilt)
@@ -124,7 +122,7 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
         for tile in _tiles(heads, pairs, view.causal):
             attend(tile)
 
-    each(attend_all, _groups(pairs))
+    blocks.each(attend_all, _groups(pairs))
     return grad_query, grad_key, grad_value, None, None
 
 
@@ -133,7 +131,7 @@ def _groups(pairs: tuple[int, ...]) -> list[tuple[Any, ...]]:
     *lead, queries, keys = pairs
     if not lead:
         return [()]
-    size = max(1, TILE // max(queries * keys, 1))
+    size = max(1, blocks.ELEMENTS // max(queries * keys, 1))
     slices = [slice(start, start + size) for start in range(0, lead[-1], size)]
     return [(*index, part) for index in np.ndindex(*lead[:-1]) for part in slices]
 
@@ -141,7 +139,7 @@ def _groups(pairs: tuple[int, ...]) -> list[tuple[Any, ...]]:
 def _tiles(heads: tuple[Any, ...], pairs: tuple[int, ...], causal: bool) -> Iterator[Tile]:
     """Yield the tiles of a group of heads; causal ones end with the last key that is seen."""
     queries, keys = pairs[-2:]
-    size = max(LEAST_QUERIES, TILE // max(keys, 1))
+    size = max(LEAST_QUERIES, blocks.ELEMENTS // max(keys, 1))
     for start in range(0, queries, size):
         stop = min(start + size, queries)
         yield Tile(heads, slice(start, stop), slice(0, min(stop, keys) if causal else keys))

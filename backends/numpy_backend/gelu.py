@@ -1,7 +1,6 @@
 """GELU: y = x * Phi(x), or its approximation y = x * sigmoid(2u) by a tanh of u."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +23,9 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
 
     At +inf the gate is open and the output is inf; at -inf it is shut and the output is 0.
     """
-    gate_and_slope = GATES[approximate]
 
     def weigh(x: Array, y: Array) -> None:
-        gate, _ = gate_and_slope(x)
+        gate, _ = _gate_and_slope(x, approximate)
         np.multiply(np.maximum(x, -FAR), gate, out=y, casting="same_kind")
 
     y = np.empty(x.shape, x.dtype)
@@ -37,10 +35,9 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     """Return grad_x = grad_y * (gate + x * gate')."""
-    gate_and_slope = GATES[saved.approximate]
 
     def weigh(grad_y: Array, x: Array, grad_x: Array) -> None:
-        gate, slope = gate_and_slope(x)
+        gate, slope = _gate_and_slope(x, saved.approximate)
         slope *= np.clip(x, -FAR, FAR)
         slope += gate
         np.multiply(grad_y, slope, out=grad_x, casting="same_kind")
@@ -50,8 +47,10 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     return (grad_x,)
 
 
-def _sigmoid_gate_and_slope(x: Array) -> tuple[Array, Array]:
-    """Return sigmoid(2u) and its derivative 2u' e / (1 + e)^2, where e = e^-|2u|."""
+def _gate_and_slope(x: Array, approximate: str) -> tuple[Array, Array]:
+    """Return the gate and its derivative: Phi and phi, or sigmoid(2u) and 2u' e / (1 + e)^2."""
+    if approximate == "none":
+        return cdf_and_density(x)
     wide = np.clip(x, -FAR, FAR).astype(np.float64)
     square = wide * wide
     twice_u = square * (2 * SLOPE * CUBIC)
@@ -71,9 +70,3 @@ def _sigmoid_gate_and_slope(x: Array) -> tuple[Array, Array]:
     gate = np.where(twice_u < 0, e, 1)
     gate *= once_more
     return gate, slope
-
-
-GATES: dict[str, Callable[[Array], tuple[Array, Array]]] = {
-    "none": cdf_and_density,
-    "tanh": _sigmoid_gate_and_slope,
-}

@@ -28,6 +28,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from twingrad.backends.numpy_backend import blocks, set_num_threads
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
@@ -70,6 +71,7 @@ LAWS: dict[str, tuple[str, ...]] = {
 }
 # Tried again on who survives, on so many times as many cases.
 DEEP = {"forward": 8, "gradient": 8, "trajectory": 2, "rounding": 8}
+SMALL_BLOCK = 256  # elements
 ERROR, TIMEOUT = "exception", "timeout"
 FAILURES = (AssertionError, pytest.fail.Exception)  # of a law; the second is not an Exception
 TOO_LONG = 5.0  # seconds of processor time that a replay may take, at least
@@ -458,10 +460,20 @@ def _content(value: Any) -> Any:
 
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Warnings are errors, as they are for pytest."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+    """Warnings are errors, as they are for pytest; kernels run in small blocks, on one thread.
+
+    Drawn arrays are small too, and a trace sees no other thread.
+    """
+    elements = blocks.ELEMENTS
+    set_num_threads(1)
+    blocks.ELEMENTS = SMALL_BLOCK
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+    finally:
+        blocks.ELEMENTS = elements
+        set_num_threads(None)
 
 
 class TookTooLong(BaseException):

@@ -21,7 +21,8 @@ from twingrad.parity_tests.mutants.operators import OPERATORS, Edit, Scope
 
 PACKAGE = numpy_backend.__name__
 FOLDER = Path(numpy_backend.__file__).parent
-NOT_KERNELS = ("__init__", "kernels", "tensor")  # the tables and the tape, under laws of their own
+# The tables, the tape and what runs kernels in blocks are under laws of their own.
+NOT_KERNELS = ("__init__", "blocks", "kernels", "tensor")
 # Written once for the kernel and for the definition, so it is mutated where it stands.
 SHARED = {"attention": (f"{PACKAGE.split('.')[0]}.core.definitions", ("visible_pairs",))}
 
@@ -332,10 +333,11 @@ def _is_ours(value: Any) -> bool:
 
 
 def _is_mutable(value: Any) -> TypeGuard[FunctionType]:
-    shared = {module for module, _ in SHARED.values()}
-    return isinstance(value, FunctionType) and (
-        value.__module__.startswith(f"{PACKAGE}.") or value.__module__ in shared
-    )
+    if not isinstance(value, FunctionType):
+        return False
+    package, _, name = value.__module__.rpartition(".")
+    is_kernel = package == PACKAGE and name not in NOT_KERNELS
+    return is_kernel or value.__module__ in {module for module, _ in SHARED.values()}
 
 
 def _names(code: CodeType) -> set[str]:
