@@ -98,8 +98,12 @@ def each(work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
         futures = [team.submit(copy_context().run, share) for _ in range(helpers)]
         try:
             share()
+        except BaseException:
+            for _ in left:  # nobody begins another part
+                pass
+            raise
         finally:
-            # Whoever has not begun has nothing left to do; the others are at their last block.
+            # Whoever has not begun has nothing left to do; the others are at their last part.
             waiting = [future for future in futures if not future.cancel()]
             wait(waiting)
     for future in waiting:
