@@ -23,7 +23,8 @@ from twingrad.core.spec import Array, Integer, LayerSpec, OptimizerSpec
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-Signature = tuple[tuple[str, Shape, str], ...]  # of each input: name, shape, dtype
+# Of each input its name, shape and dtype; the dtype is NumPy's, torch's or a name.
+Signature = tuple[tuple[str, Shape, Any], ...]
 
 
 def spec_of(name: str) -> LayerSpec:
@@ -75,7 +76,8 @@ def check_signature(spec_name: str, signature: Signature) -> None:
     spec = spec_of(spec_name)
     check_names(spec, tuple(name for name, _, _ in signature))
     first: tuple[str, str] | None = None
-    for name, _, dtype in signature:
+    for name, _, kind in signature:
+        dtype = str(kind).rpartition(".")[-1]
         if name in spec.booleans:
             if dtype != "bool":
                 raise DTypeError(f"{spec.name}: {name} must be boolean; got {dtype}")
@@ -94,7 +96,7 @@ def check_signature(spec_name: str, signature: Signature) -> None:
                 f"{spec.name}: {first[0]} is {first[1]}, so {name} must be {first[1]}; got {dtype}"
             )
     if spec.name in LAYERS:
-        bind(spec, {name: shape for name, shape, _ in signature})
+        bind(spec, {name: tuple(shape) for name, shape, _ in signature})
 
 
 def check_indices(spec: LayerSpec, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -134,18 +134,18 @@ class Backend(LayerBackend, Protocol):
         """
         ...
 
-    def update(
-        self,
-        spec: OptimizerSpec,
-        params: list[Tensor],
-        states: list[dict[str, Any]],
-        settings: Settings,
-    ) -> None:
-        """Take one optimizer step in place, on parameters that all have a gradient."""
+    def updater(
+        self, spec: OptimizerSpec
+    ) -> Callable[[Sequence[Tensor], dict[Tensor, dict[str, Any]], Settings], None]:
+        """Return what takes an optimizer's steps in place: update(params, state, settings).
+
+        It changes the parameters that have a gradient, and their entries in `state`. One is asked
+        for each group of parameters, so it may lay out their memory.
+        """
         ...
 
     def optimizer_state(self, param: Tensor, step: int, arrays: Arrays) -> dict[str, Any]:
-        """Return a state for `update` that goes on after `step` steps with these arrays."""
+        """Return an entry for `state` that goes on after `step` steps with these arrays."""
         ...
 
     def detached(self, tensor: Tensor) -> Tensor:

@@ -97,13 +97,12 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.backend is not None:
-            backend = load_backend(self.backend)
-            args = tuple(backend.tensor(x) if isinstance(x, np.ndarray) else x for x in args)
-            kwargs = {
-                name: backend.tensor(x) if isinstance(x, np.ndarray) else x
-                for name, x in kwargs.items()
-            }
-        elif any(True for _ in self.parameters()):
+            tensor = load_backend(self.backend).tensor
+            args = tuple([tensor(x) if isinstance(x, np.ndarray) else x for x in args])
+            for name, x in kwargs.items():
+                if isinstance(x, np.ndarray):
+                    kwargs[name] = tensor(x)
+        elif self._has_recipes():
             raise BackendError(_recipe(self))
         return self.forward(*args, **kwargs)
 
@@ -183,6 +182,13 @@ class Module:
         ]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
+
+    def _has_recipes(self) -> bool:
+        """Return whether a parameter here or further inside has no values yet."""
+        return any(
+            isinstance(value, Parameter) or (isinstance(value, Module) and value._has_recipes())
+            for value in vars(self).values()
+        )
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
         yield prefix, self

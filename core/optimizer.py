@@ -34,15 +34,13 @@ class Optimizer:
             self._add(group, settings)
         named = {str(index): param for index, param in enumerate(self._params())}
         self.backend: Backend = backend_of(self.spec.name, named)
+        self._updates = [self.backend.updater(self.spec) for _ in self.param_groups]
 
     def step(self) -> None:
         """Change every parameter that has a gradient; the others stay as they are."""
-        for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            states = [self.state.setdefault(param, {}) for param in params]
+        for group, update in zip(self.param_groups, self._updates, strict=True):
             settings = {name: group[name] for name in self.spec.settings}
-            if params:
-                self.backend.update(self.spec, params, states, settings)
+            update(group["params"], self.state, settings)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget every gradient, or set it to 0."""

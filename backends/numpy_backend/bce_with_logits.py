@@ -10,7 +10,7 @@ from twingrad.core.spec import Array
 
 class Saved(NamedTuple):
     inputs: dict[str, Array]  # x, target, and the weights that were given, all of x's shape
-    count: int  # what the sum is divided by
+    divisor: int  # of the sum
 
 
 def forward(
@@ -25,7 +25,11 @@ def forward(
     Shapes: x and target (...), weight and pos_weight broadcastable to it -> y () or (...).
     """
     given = {"x": x, "target": target, "weight": weight, "pos_weight": pos_weight}
-    inputs = {name: np.broadcast_to(a, x.shape) for name, a in given.items() if a is not None}
+    inputs = {
+        name: a if a.shape == x.shape else np.broadcast_to(a, x.shape)
+        for name, a in given.items()
+        if a is not None
+    }
     # The mean of nothing is 0, and not 0 / 0.
     saved = Saved(inputs, max(x.size, 1) if reduction == "mean" else 1)
     if reduction == "none":
@@ -41,7 +45,7 @@ def forward(
         return float(_losses(**dict(zip(inputs, arrays, strict=True))).sum())
 
     total = sum(elementwise(add_up, *inputs.values()))
-    return np.asarray(total / saved.count, x.dtype), saved
+    return np.asarray(total / saved.divisor, x.dtype), saved
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None, None]:
@@ -50,14 +54,14 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None, None]:
     grad_x = weight * ((1 - target) * sigmoid(x) - pos_weight * target * sigmoid(-x)), over the
     count if the reduction is a mean.
     """
-    inputs, count = saved
+    inputs, divisor = saved
     x = inputs["x"]
     grad_x = np.empty(x.shape, x.dtype)
 
     def write(grad_x: Array, grad_y: Array, *arrays: Array) -> None:
         slopes = _slopes(**dict(zip(inputs, arrays, strict=True)))
         slopes *= grad_y
-        np.divide(slopes, count, out=grad_x, casting="same_kind")
+        np.divide(slopes, divisor, out=grad_x, casting="same_kind")
 
     elementwise(write, grad_x, np.broadcast_to(grad_y, x.shape), *inputs.values())
     return grad_x, None, None, None

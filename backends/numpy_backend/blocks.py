@@ -54,11 +54,12 @@ def elementwise(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
 
     Those must be contiguous. Returns what the calls returned, in the order of the elements.
     """
+    size = arrays[0].size
+    if size <= ELEMENTS and arrays[0].ndim:
+        return [kernel(*arrays)]
     flat = [array.reshape(-1) for array in arrays]
-    if flat[0].size <= ELEMENTS:
-        return [kernel(*flat)]
-    slices = _slices(flat[0].size, ELEMENTS)
-    return each(lambda at: kernel(*(array[at] for array in flat)), slices)
+    parts = slices(size, ELEMENTS)
+    return each(lambda at: kernel(*(array[at] for array in flat)), parts)
 
 
 def rows(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
@@ -69,8 +70,13 @@ def rows(kernel: Callable[..., Any], *arrays: Array) -> list[Any]:
     width = max(max(array.shape[-1] for array in arrays), 1)
     count = math.prod(arrays[0].shape[:-1])
     flat = [array.reshape(count, array.shape[-1]) for array in arrays]
-    slices = _slices(count, max(1, ELEMENTS // width))
-    return each(lambda at: kernel(*(array[at] for array in flat)), slices)
+    parts = slices(count, max(1, ELEMENTS // width))
+    return each(lambda at: kernel(*(array[at] for array in flat)), parts)
+
+
+def slices(count: int, step: int) -> list[slice]:
+    """Return slices of `step` that cover `count` places: one at least."""
+    return [slice(start, min(start + step, count)) for start in range(0, max(count, 1), step)]
 
 
 def each(work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
@@ -138,11 +144,6 @@ def _blas() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
-def _slices(count: int, step: int) -> list[slice]:
-    """Return slices of `step` that cover `count`: one at least."""
-    return [slice(start, min(start + step, count)) for start in range(0, max(count, 1), step)]
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -29,10 +29,12 @@ class Kernel(NamedTuple):
 
     forward: Callable[..., tuple[Array, Any]]
     backward: Callable[[Array, Any], tuple[Array | None, ...]]
+    # Where some gradients can be left out: which of what forward saved the wanted ones need.
+    spared: Callable[[Any, tuple[bool, ...]], Any] | None = None
 
 
 LAYERS = {
-    "linear": Kernel(linear.forward, linear.backward),
+    "linear": Kernel(linear.forward, linear.backward, linear.spared),
     "tanh": Kernel(tanh.forward, tanh.backward),
     "sigmoid": Kernel(sigmoid.forward, sigmoid.backward),
     "relu": Kernel(relu.forward, relu.backward),

@@ -8,8 +8,8 @@ from twingrad.core.spec import Array
 
 
 class Saved(NamedTuple):
-    x: Array  # (..., in)
-    weight: Array  # (out, in)
+    x: Array | None  # (..., in); None if grad_weight is not wanted
+    weight: Array | None  # (out, in); None if grad_x is not wanted
     has_bias: bool
 
 
@@ -24,15 +24,21 @@ def forward(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, 
     return y, Saved(x, weight, bias is not None)
 
 
-def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array | None]:
+def spared(saved: Saved, is_wanted: tuple[bool, ...]) -> Saved:
+    """Return `saved` without what only gradients need that are not wanted."""
+    for_x, for_weight, for_bias = is_wanted
+    return Saved(saved.x if for_weight else None, saved.weight if for_x else None, for_bias)
+
+
+def backward(grad_y: Array, saved: Saved) -> tuple[Array | None, Array | None, Array | None]:
     """Return grad_x, grad_weight, grad_bias.
 
     grad_x = grad_y @ weight, grad_weight = grad_y.T @ x, grad_bias = sum of grad_y over the rows.
     """
     x, weight, has_bias = saved
-    rows = math.prod(x.shape[:-1])
-    flat_grad_y = grad_y.reshape(rows, weight.shape[0])
-    grad_x = grad_y @ weight
-    grad_weight = flat_grad_y.T @ x.reshape(rows, weight.shape[1])
+    rows = math.prod(grad_y.shape[:-1])
+    flat_grad_y = grad_y.reshape(rows, grad_y.shape[-1])
+    grad_x = None if weight is None else grad_y @ weight
+    grad_weight = None if x is None else flat_grad_y.T @ x.reshape(rows, x.shape[-1])
     grad_bias = column_sums(flat_grad_y) if has_bias else None
     return grad_x, grad_weight, grad_bias

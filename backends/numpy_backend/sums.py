@@ -6,6 +6,7 @@ NumPy adds in pairs, and the columns of a float32 matrix in short runs on the BL
 """
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,20 @@ def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return sums.reshape(shape)
 
 
+@cache
+def _ones(dtype: Any) -> Array:
+    return np.ones(RUN, dtype)
+
+
 def column_sums(x: Array) -> Array:
     """Return the sum of each column of the matrix x (rows, columns) -> (columns)."""
     if x.dtype == np.float64:
         return sum_over(x, 0)
     rows, columns = x.shape
     whole = rows - rows % RUN
-    runs = x[:whole].reshape(rows // RUN, RUN, columns)
-    ones = np.ones(RUN, x.dtype)
+    ones = _ones(x.dtype)
     total: Array = ones[: rows - whole] @ x[whole:]
-    total += (ones @ runs).sum(axis=0, dtype=np.float64)
+    if whole:
+        runs = x[:whole].reshape(rows // RUN, RUN, columns)
+        total += (ones @ runs).sum(axis=0, dtype=np.float64)
     return total

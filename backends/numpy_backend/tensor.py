@@ -26,10 +26,6 @@ from twingrad.core.spec import Array, LayerSpec
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _order = count()
-DTYPE_NAMES = {
-    np.dtype(name): name for name in ("bool", "float16", "float32", "float64", "int32", "int64")
-}
-
 HALF = np.dtype("float16")
 
 
@@ -55,31 +51,26 @@ class Node:
         self.order = next(_order)
         self.retained: weakref.ref[Tensor] | None = None
 
-    def gradients(self, grad_y: Array, retain_graph: bool) -> list[tuple[Tensor, Array, bool]]:
-        """Return each parent that wants a gradient, the gradient, and whether it alone has it."""
+    def gradients(
+        self, grad_y: Array, retain_graph: bool
+    ) -> tuple[tuple[Tensor | None, ...], Sequence[Array | None]]:
+        """Return the parents and a gradient for each, or None."""
         parents = self.parents
         if parents is None:
             raise GradientError(
                 f"backward: the tape behind this value was freed by an earlier backward() "
                 f"({self.name}); call the first one with retain_graph=True to go twice"
             )
-        for parent, version in zip(parents, self.versions, strict=True):
-            if parent is not None and parent._version != version:
-                raise GradientError(
-                    f"backward: an input of {self.name} was changed in place after the "
-                    f"forward pass; call backward() before the optimizer's step()"
-                )
+        if [-1 if parent is None else parent._version for parent in parents] != self.versions:
+            raise GradientError(
+                f"backward: an input of {self.name} was changed in place after the "
+                f"forward pass; call backward() before the optimizer's step()"
+            )
         grads = self.compute(grad_y)
         if not retain_graph:
             self.parents = None
             self.forget()
-        shared = [id(grad_y), *map(id, grads)]
-        return [
-            # A view, or what two tensors get, must not become the gradient of either.
-            (parent, grad, grad.base is None and shared.count(id(grad)) == 1)
-            for parent, grad in zip(parents, grads, strict=True)
-            if parent is not None and grad is not None and parent.requires_grad
-        ]
+        return parents, grads
 
     def compute(self, grad_y: Array) -> Sequence[Array | None]:
         """Return a gradient for each parent, or None."""
@@ -130,7 +121,8 @@ class Repeated(Node):
             self.function(*leaves).backward(grad_y)
         finally:
             _recording.reset(token)
-        grads = [leaf._grad for leaf in leaves if type(leaf) is Tensor]
+        tensors = [leaf for leaf in leaves if type(leaf) is Tensor]
+        grads = [None if x._grad is None else x._grad.data for x in tensors]
         # The parameters have theirs already.
         return [*grads, *[None] * (len(self.versions) - len(grads))]
 
@@ -157,7 +149,7 @@ class Tensor:
         self.data = data
         self.requires_grad = requires_grad
         self._node = node
-        self._grad: Array | None = None
+        self._grad: Tensor | None = None
         self._version = 0
         self.is_parameter = False
 
@@ -182,7 +174,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() left here, or None."""
-        return None if self._grad is None else Tensor(self._grad)
+        return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | Array | None) -> None:
@@ -194,7 +186,7 @@ class Tensor:
             raise ShapeError(
                 f"grad: the tensor has shape {self.shape}, so grad must; got {array.shape}"
             )
-        self._grad = array.astype(self.dtype)
+        self._grad = Tensor(array.astype(self.dtype))
 
     def size(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -237,7 +229,7 @@ class Tensor:
             raise GradientError("deepcopy: only a leaf can be copied; call detach() first")
         copy = memo[id(self)] = Tensor(self.data.copy(), self.requires_grad)
         copy.is_parameter = self.is_parameter
-        copy._grad = None if self._grad is None else self._grad.copy()
+        copy._grad = None if self._grad is None else Tensor(self._grad.data.copy())
         return copy
 
     def __reduce__(self) -> Any:
@@ -281,13 +273,10 @@ class Tensor:
         grads: dict[Node, Array] = {}
         waiting: list[tuple[int, Node]] = []
 
-        def deliver(tensor: Tensor, grad: Array, is_new: bool) -> None:
+        def deliver(tensor: Tensor, grad: Array, among: Sequence[Array | None]) -> None:
             node = tensor._node
             if node is None:
-                if tensor._grad is not None:
-                    tensor._grad = tensor._grad + grad
-                else:
-                    tensor._grad = grad if is_new else grad.copy()
+                tensor._add_grad(grad, among)
             elif node in grads:
                 grads[node] = grads[node] + grad
             else:
@@ -295,16 +284,27 @@ class Tensor:
                 heapq.heappush(waiting, (-node.order, node))
 
         with np.errstate(all="ignore"):
-            deliver(self, self._upstream(gradient), False)
+            upstream = self._upstream(gradient)
+            deliver(self, upstream, (upstream, upstream))
             while waiting:
                 _, node = heapq.heappop(waiting)
                 grad_y = grads.pop(node)
                 retained = node.retained() if node.retained else None
                 if retained is not None:
-                    before = retained._grad
-                    retained._grad = grad_y.copy() if before is None else before + grad_y
-                for parent, grad, is_new in node.gradients(grad_y, retain_graph):
-                    deliver(parent, grad, is_new)
+                    retained._add_grad(grad_y, (grad_y, grad_y))
+                parents, new = node.gradients(grad_y, retain_graph)
+                among = (grad_y, *new)
+                for parent, grad in zip(parents, new, strict=True):
+                    if grad is not None and parent is not None and parent.requires_grad:
+                        deliver(parent, grad, among)
+
+    def _add_grad(self, grad: Array, among: Sequence[Array | None]) -> None:
+        """Add to .grad, or keep `grad` itself, unless it is a view or stands twice in `among`."""
+        if self._grad is not None:
+            grad = self._grad.data + grad
+        elif grad.base is not None or [one is grad for one in among].count(True) > 1:
+            grad = grad.copy()
+        self._grad = Tensor(grad)
 
     def _upstream(self, gradient: Tensor | Array | None) -> Array:
         if gradient is None:
@@ -463,7 +463,11 @@ def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any
         if name in tensors and tensors[name].requires_grad:
             raise no_gradient(spec, name)
     order = tensors if spec.variadic else spec.inputs
-    parents = tuple(tensors.get(name) for name in order)
+    parents = tuple([tensors.get(name) for name in order])
+    spared = KERNELS[spec.name].spared
+    if spared is not None:
+        wanted = [parent is not None and parent.requires_grad for parent in parents]
+        saved = spared(saved, tuple(wanted))
     return Tensor(y, True, Applied(spec, saved, parents))
 
 
@@ -485,16 +489,15 @@ def run_forward(
     spec: LayerSpec, arrays: dict[str, Array], settings: Mapping[str, Any]
 ) -> tuple[Array, Any]:
     """Check the arrays against the spec and run the layer's forward: returns (y, saved)."""
-    signature = tuple([(name, x.shape, _dtype_name(x.dtype)) for name, x in arrays.items()])
+    signature = tuple([(name, x.shape, x.dtype) for name, x in arrays.items()])
     check_signature(spec.name, signature)
     if spec.indices:
         check_indices(spec, arrays, settings)
     for name in spec.labels:
         if name in arrays and np.isnan(arrays[name]).any():
             raise nan_label(spec, name, np.argwhere(np.isnan(arrays[name]))[0])
-    # float16 is for storage: everything is computed in float32 and rounded once.
-    half = "float16" in [dtype for _, _, dtype in signature]
-    if half:
+    half = HALF in [dtype for _, _, dtype in signature]
+    if half:  # it is for storage: everything is computed in float32 and rounded once
         arrays = {n: x.astype(np.float32) if x.dtype == HALF else x for n, x in arrays.items()}
     try:
         with np.errstate(all="ignore"):
@@ -520,10 +523,6 @@ def compute_gradients(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array
     dtype = HALF if half else None
     grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
     return tuple([None if grad is None else np.asarray(grad, dtype) for grad in grads])
-
-
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    return DTYPE_NAMES.get(dtype) or dtype.name
 
 
 def _as_tensor(spec: LayerSpec, name: str, value: Any) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,26 +73,18 @@ class TorchBackend:
         self, spec: OptimizerSpec, params: Arrays, grads: Arrays, states: States, settings: Settings
     ) -> tuple[Arrays, States]:
         new_params, new_states = dict(params), dict(states)
-        weights = []
-        for name, grad in grads.items():
-            weight = from_array(params[name])
-            weight.grad = from_array(grad)
-            weights.append(weight)
-        new = [
-            self.optimizer_state(
-                weight,
-                states.get(name, {}).get("step", 0),
-                {key: value for key, value in states.get(name, {}).items() if key != "step"},
-            )
-            for name, weight in zip(grads, weights, strict=True)
-        ]
-        if weights:
-            self.update(spec, weights, new, settings)
-        for name, weight, state in zip(grads, weights, new, strict=True):
+        weights = {name: from_array(params[name]) for name in grads}
+        state: dict[Tensor, dict[str, Any]] = {}
+        for name, weight in weights.items():
+            weight.grad = from_array(grads[name])
+            old = dict(states.get(name, {}))
+            state[weight] = self.optimizer_state(weight, old.pop("step", 0), old)
+        _update(spec, list(weights.values()), state, settings)
+        for name, weight in weights.items():
             new_params[name] = self.to_numpy(weight)
             new_states[name] = {
                 key: int(value) if key == "step" else self.to_numpy(value)
-                for key, value in state.items()
+                for key, value in state[weight].items()
             }
         return new_params, new_states
 
@@ -171,25 +164,10 @@ class TorchBackend:
         tensors = {key: from_array(array, target).to(kind) for key, array in values.items()}
         return build(module, tensors, prepare)
 
-    def update(
-        self,
-        spec: OptimizerSpec,
-        params: list[Tensor],
-        states: list[dict[str, Any]],
-        settings: Settings,
-    ) -> None:
-        for param, state in zip(params, states, strict=True):
-            state.setdefault("step", torch.tensor(0.0))
-            for name in spec.state:
-                state.setdefault(name, torch.zeros_like(param, memory_format=torch.preserve_format))
-        entries = {name: [state[name] for state in states] for name in spec.state}
-        steps = [state["step"] for state in states]
-        grads = [param.grad for param in params]
-        with torch.no_grad():
-            OPTIMIZERS[spec.name](params, grads, entries, steps, settings)
-        for name, tensors in entries.items():
-            for state, tensor in zip(states, tensors, strict=True):
-                state[name] = tensor
+    def updater(
+        self, spec: OptimizerSpec
+    ) -> Callable[[Sequence[Tensor], dict[Tensor, dict[str, Any]], Settings], None]:
+        return partial(_update, spec)
 
     def optimizer_state(self, param: Tensor, step: int, arrays: Arrays) -> dict[str, Any]:
         return {
@@ -215,17 +193,7 @@ class TorchBackend:
         place = next((x.device.type for x in tensors.values()), "cpu")
         if torch.is_autocast_enabled(place):
             tensors = _autocast(spec, tensors)
-        check_signature(
-            spec.name,
-            tuple(
-                (
-                    name,
-                    tuple(x.shape),
-                    str(x.dtype).removeprefix("torch."),
-                )
-                for name, x in tensors.items()
-            ),
-        )
+        check_signature(spec.name, tuple([(n, x.shape, x.dtype) for n, x in tensors.items()]))
         if spec.indices:
             tensors |= {name: tensors[name].long() for name in spec.indices}
             check_indices(spec, tensors, settings)
@@ -237,6 +205,32 @@ class TorchBackend:
                 if name in tensors and tensors[name].requires_grad:
                     raise no_gradient(spec, name)
         return tensors
+
+
+def _update(
+    spec: OptimizerSpec,
+    params: Sequence[Tensor],
+    state: dict[Tensor, dict[str, Any]],
+    settings: Settings,
+) -> None:
+    """Change the parameters that have a gradient, and their entries in `state`, in place."""
+    given = [param for param in params if param.grad is not None]
+    if not given:
+        return
+    entries = [state.setdefault(param, {}) for param in given]
+    for param, entry in zip(given, entries, strict=True):
+        if "step" not in entry:
+            entry["step"] = torch.tensor(0.0)
+        for name in spec.state:
+            if name not in entry:
+                entry[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
+    arrays = {name: [entry[name] for entry in entries] for name in spec.state}
+    steps = [entry["step"] for entry in entries]
+    with torch.no_grad():
+        OPTIMIZERS[spec.name](given, [param.grad for param in given], arrays, steps, settings)
+    for name, tensors in arrays.items():
+        for entry, tensor in zip(entries, tensors, strict=True):
+            entry[name] = tensor
 
 
 def _tensors(spec: LayerSpec, inputs: Arrays) -> dict[str, Any]:
