@@ -110,7 +110,7 @@ def naive_bce(x: Array, target: Array, reduction: str = "mean", **others: Any) -
 
 def bce_backward_without_reduction(grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
     """The gradient is divided by the rows, whatever the reduction and the columns are."""
-    grad_x, *others = bce_with_logits.backward(grad_y, saved._replace(count=1))
+    grad_x, *others = bce_with_logits.backward(grad_y, saved._replace(divisor=1))
     return (grad_x / max(len(np.atleast_1d(saved.inputs["x"])), 1), *others)
 
 

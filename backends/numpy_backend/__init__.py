@@ -35,7 +35,6 @@ from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
 __all__ = ["NumpyBackend", "Tensor", "backend", "get_num_threads", "set_num_threads"]
 
 
-
 class NumpyBackend:
     """The embedded default; needs nothing but NumPy."""
 
@@ -69,7 +68,12 @@ class NumpyBackend:
             with np.errstate(all="ignore"):
                 new, arrays = OPTIMIZERS[spec.name](weight, grad, state, step, **settings)
             new_params[name] = np.asarray(new)
-            new_states[name] = {"step": step} | {key: np.asarray(arrays[key]) for key in arrays}
+            # An array that these settings make no use of stays, for others that may come.
+            new_states[name] = {"step": step} | {
+                key: np.asarray(arrays[key]) if key in arrays else old[key].copy()
+                for key in spec.state
+                if key in arrays or key in old
+            }
         return new_params, new_states
 
     apply = staticmethod(apply)

@@ -27,22 +27,30 @@ class FlatGroup:
     def __init__(self, spec: OptimizerSpec) -> None:
         self.spec = spec
         self._settings: Settings | None = None
-        self._kept: tuple[str, ...] = ()
+        self._names: tuple[str, ...] = ()  # of the arrays of the state
         self._parts: list[Flat] = []
         self._places: list[int] = []
 
     def __call__(self, params: Sequence[Tensor], state: State, settings: Settings) -> None:
         """Change every parameter that has a gradient, and its entry in `state`, in place."""
         kernel = OPTIMIZERS[self.spec.name]
-        if settings != self._settings:
-            self._settings, self._kept = settings, _kept(kernel, self.spec.state, settings)
-        if self._places != _places(params, state, self._kept):
-            parts = [list(part) for _, part in groupby(params, lambda param: param.dtype)]
-            self._parts = [Flat(part, state, self._kept) for part in parts]
+        if settings != self._settings or self._places != _places(params, state, self._names):
+            self._settings = settings
+            self._lay_out(params, state, _kept(kernel, self.spec.state, settings))
         with np.errstate(all="ignore"):
             for part in self._parts:
                 part.advance(kernel, state, settings)
-        self._places = _places(params, state, self._kept)
+        self._places = _places(params, state, self._names)
+
+    def _lay_out(self, params: Sequence[Tensor], state: State, kept: tuple[str, ...]) -> None:
+        """Move parameters, and what their state holds or will hold, to flat memory."""
+        there = {*kept, *(name for param in params for name in state.get(param, ()))}
+        names = tuple(name for name in self.spec.state if name in there)
+        if names == self._names and self._places == _places(params, state, names):
+            return
+        self._names = names
+        parts = [list(part) for _, part in groupby(params, lambda param: param.dtype)]
+        self._parts = [Flat(part, state, names) for part in parts]
 
 
 class Flat:
