@@ -10,6 +10,7 @@ from twingrad.backends.torch_backend import dropout, softmax
 from twingrad.backends.torch_backend.ordinary import is_ordinary
 
 MODERATE = 16.0  # size of scores that the fused kernel may see
+MANY = 1 << 16  # scores that are worth it: its weights are not exact where theirs could be
 
 
 def forward(
@@ -23,20 +24,15 @@ def forward(
     p: float = 0.0,
 ) -> Tensor:
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
-    if causal and mask is not None:
-        mask = mask & _earlier(query, key)
+    visible = _visible(query, key, mask, causal)
     are_ordinary = all(is_ordinary(x) for x in (query, key, value))
-    if keep is None and are_ordinary and _fits_fused_kernel(query, key, mask, scale):
-        return F.scaled_dot_product_attention(
-            query, key, value, mask, is_causal=causal and mask is None, scale=scale
-        )
-    if mask is None and keep is None and not causal:
+    if keep is None and are_ordinary and _fits_fused_kernel(query, key, visible, scale):
+        return F.scaled_dot_product_attention(query, key, value, visible, scale=scale)
+    if visible is None and keep is None:
         return torch.softmax((scale * query) @ key.mT, dim=-1) @ value
-    if mask is None:
-        shape = (query.shape[-2], key.shape[-2])
-        whole = torch.ones(shape, dtype=torch.bool, device=query.device)
-        mask = _earlier(query, key) if causal else whole
-    visible = mask.expand(*query.shape[:-1], key.shape[-2])
+    if visible is None:
+        pairs = (*query.shape[:-1], key.shape[-2])
+        visible = torch.ones(pairs, dtype=torch.bool, device=query.device)
     spoilt = None
     if not are_ordinary:
         (query, key, value), spoilt = _without_absent_values(query, key, value, visible)
@@ -46,6 +42,16 @@ def forward(
         weights = dropout.forward(weights, keep, p)
     y = weights @ value
     return y if spoilt is None else y * spoilt
+
+
+def _visible(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool) -> Tensor | None:
+    """Return which query sees which key, (..., q, k), or None if each sees all."""
+    if causal:
+        # Each sees the keys up to its own number.
+        shape = (query.shape[-2], key.shape[-2])
+        earlier = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
+        mask = earlier if mask is None else mask & earlier
+    return None if mask is None else mask.expand(*query.shape[:-1], key.shape[-2])
 
 
 def _without_absent_values(
@@ -62,23 +68,18 @@ def _without_absent_values(
     return clean, torch.ones_like(sees_bad, dtype=query.dtype).masked_fill(sees_bad, torch.nan)
 
 
-def _fits_fused_kernel(query: Tensor, key: Tensor, mask: Tensor | None, scale: float) -> bool:
+def _fits_fused_kernel(query: Tensor, key: Tensor, visible: Tensor | None, scale: float) -> bool:
     """Return whether torch's fused kernel is exact to the bound here: scores are moderate.
 
     Its backward recomputes each weight as e^(score - log sum): with scores near 10,000 three digits
-    are left of it, and near 10^8 none.
+    are left of it, and near 10^8 none. Where a query sees one key alone, as the first one does in
+    causal attention, its gradient is 0; the kernel gives what rounding left there.
     """
-    if query.dim() != 4:
+    if query.dim() != 4 or math.prod(query.shape[:-1]) * key.shape[-2] < MANY:
+        return False
+    # A query that sees nothing gets 0 by the spec.
+    if visible is not None and not bool((visible.sum(dim=-1) > 1).all()):
         return False
     with torch.no_grad():
         longest = [float(torch.linalg.vector_norm(x, dim=-1).max()) for x in (query, key)]
-    if abs(scale) * longest[0] * longest[1] > MODERATE:
-        return False
-    # A row that sees nothing is 0 by the spec.
-    return mask is None or bool(mask.any(dim=-1).all())
-
-
-def _earlier(query: Tensor, key: Tensor) -> Tensor:
-    """Return which query may see which key where each sees those up to its own number."""
-    shape = (query.shape[-2], key.shape[-2])
-    return torch.ones(shape, dtype=torch.bool, device=query.device).tril()
+    return abs(scale) * longest[0] * longest[1] <= MODERATE
