@@ -10,7 +10,7 @@ from twingrad.backends.torch_backend import dropout, softmax
 from twingrad.backends.torch_backend.ordinary import is_ordinary
 
 MODERATE = 16.0  # size of scores that the fused kernel may see
-MANY = 1 << 16  # scores that are worth it: its weights are not exact where theirs could be
+MANY = 1 << 14  # scores that are worth it, for its weights round where others are exact
 
 
 def forward(
@@ -75,7 +75,8 @@ def _fits_fused_kernel(query: Tensor, key: Tensor, visible: Tensor | None, scale
     are left of it, and near 10^8 none. Where a query sees one key alone, as the first one does in
     causal attention, its gradient is 0; the kernel gives what rounding left there.
     """
-    if query.dim() != 4 or math.prod(query.shape[:-1]) * key.shape[-2] < MANY:
+    keys = key.shape[-2]
+    if query.dim() != 4 or keys == 1 or math.prod(query.shape[:-1]) * keys < MANY:
         return False
     # A query that sees nothing gets 0 by the spec.
     if visible is not None and not bool((visible.sum(dim=-1) > 1).all()):
