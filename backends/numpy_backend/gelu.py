@@ -1,4 +1,8 @@
-"""GELU: y = x * Phi(x), or its approximation y = x * sigmoid(2u) by a tanh of u."""
+"""GELU: y = x * Phi(x), or its approximation y = x * sigmoid(2u) by a tanh of u.
+
+Both gates are symmetric, gate(x) = 1 - gate(-x), so their tail at -|x| is all that is computed:
+y = max(x, 0) - |x| * gate(-|x|), in which nothing cancels.
+"""
 
 import math
 from typing import NamedTuple
@@ -6,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from twingrad.backends.numpy_backend.blocks import elementwise
-from twingrad.backends.numpy_backend.normal import FAR, cdf_and_density
+from twingrad.backends.numpy_backend.normal import FAR, tail_and_density
 from twingrad.core.spec import Array
 
 CUBIC = 0.044715
@@ -25,8 +29,14 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
     """
 
     def weigh(x: Array, y: Array) -> None:
-        gate, _ = _gate_and_slope(x, approximate)
-        np.multiply(np.maximum(x, -FAR), gate, out=y, casting="same_kind")
+        size = np.minimum(np.abs(x), FAR).astype(np.float64)
+        if approximate == "none":
+            shut, _ = tail_and_density(size, x.dtype == np.float64)
+        else:
+            shut = _tail(size)
+        shut *= size
+        np.subtract(np.maximum(x, 0), shut, out=y, casting="same_kind")
+        np.copysign(y, x, out=y)  # so that -0 stays -0
 
     y = np.empty(x.shape, x.dtype)
     elementwise(weigh, x, y)
@@ -34,39 +44,46 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
-    """Return grad_x = grad_y * (gate + x * gate')."""
+    """Return grad_x = grad_y * (gate + x * gate').
+
+    With q = gate(-|x|) - |x| * gate'(x) that is grad_y * (1 - q) above 0 and grad_y * q below.
+    """
 
     def weigh(grad_y: Array, x: Array, grad_x: Array) -> None:
-        gate, slope = _gate_and_slope(x, saved.approximate)
-        slope *= np.clip(x, -FAR, FAR)
-        slope += gate
-        np.multiply(grad_y, slope, out=grad_x, casting="same_kind")
+        near = np.clip(x, -FAR, FAR).astype(np.float64)
+        size = np.abs(near)
+        if saved.approximate == "none":
+            shut, slope = tail_and_density(size, x.dtype == np.float64)
+        else:
+            shut = _tail(size)
+            slope = _tail_slope(size, shut)
+        slope *= near
+        np.copysign(shut, near, out=shut)
+        shut -= slope
+        np.subtract(~np.signbit(x), shut, out=shut)
+        np.multiply(grad_y, shut, out=grad_x, casting="same_kind")
 
     grad_x = np.empty(grad_y.shape, grad_y.dtype)
     elementwise(weigh, grad_y, saved.x, grad_x)
     return (grad_x,)
 
 
-def _gate_and_slope(x: Array, approximate: str) -> tuple[Array, Array]:
-    """Return the gate and its derivative: Phi and phi, or sigmoid(2u) and 2u' e / (1 + e)^2."""
-    if approximate == "none":
-        return cdf_and_density(x)
-    wide = np.clip(x, -FAR, FAR).astype(np.float64)
-    square = wide * wide
-    twice_u = square * (2 * SLOPE * CUBIC)
-    twice_u += 2 * SLOPE
-    twice_u *= wide
-    e = np.abs(twice_u)
-    np.negative(e, out=e)
+def _tail(size: Array) -> Array:
+    """Return sigmoid(-2u) = e / (1 + e), where e = e^(-2u) and x = `size` >= 0."""
+    e = size * size
+    e *= -2 * SLOPE * CUBIC
+    e -= 2 * SLOPE
+    e *= size
     np.exp(e, out=e)
-    once_more = 1 / (1 + e)
-    slope = square
-    slope *= 3 * CUBIC
-    slope += 1
-    slope *= 2 * SLOPE
-    slope *= e
-    slope *= once_more
-    slope *= once_more
-    gate = np.where(twice_u < 0, e, 1)
-    gate *= once_more
-    return gate, slope
+    e /= 1 + e
+    return e
+
+
+def _tail_slope(size: Array, tail: Array) -> Array:
+    """Return 2u' * sigmoid(-2u) * sigmoid(2u)."""
+    slope = size * size
+    slope *= 6 * SLOPE * CUBIC
+    slope += 2 * SLOPE
+    slope *= tail
+    slope *= 1 - tail
+    return slope

@@ -37,21 +37,17 @@ SERIES = tuple((-1) ** k / (math.factorial(k) * 2**k * (2 * k + 1)) for k in ran
 FAR = 60.0  # beyond this distance from 0 the density is 0 in float64, and any x can stand for all
 
 
-def cdf_and_density(x: Array) -> tuple[Array, Array]:
-    """Return Phi(x) and phi(x) in float64, accurate for x's own dtype in both tails."""
-    is_wide = x.dtype == np.float64
-    clipped = np.minimum(np.maximum(x, -FAR), FAR).astype(np.float64)
-    density = _exp_minus_half_square(clipped, is_wide)
-    distance = np.abs(clipped)
+def tail_and_density(distance: Array, is_wide: bool) -> tuple[Array, Array]:
+    """Return Phi(-x) and phi(x) for float64 x in [0, FAR], to float64's digits or to float32's."""
+    density = _exp_minus_half_square(distance, is_wide)
     tail = _scaled_tail(distance) if is_wide else _scaled_tail_of_float32(distance)
     tail *= density
-    cdf = np.where(clipped < 0, tail, 1 - tail)
     if is_wide:
         # Near 0 the tail's own rounding would be float64's last digits of Phi.
         near = distance < 1
-        cdf[near] = 0.5 + _near_zero(clipped[near])
+        tail[near] = 0.5 - _near_zero(distance[near])
     density *= 1 / math.sqrt(2 * math.pi)
-    return cdf, density
+    return tail, density
 
 
 def _scaled_tail(distance: Array) -> Array:
