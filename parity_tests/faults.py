@@ -216,31 +216,34 @@ WELL_KNOWN: dict[str, tuple[str, str, Callable[..., Any]]] = {
 
 def adamw_with_an_extra_step(
     weight: Array, grad: Array, state: Arrays, step: int, **settings: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """A plain gradient step is taken on top."""
-    new, state = adamw.step(weight, grad, state, step, **settings)
-    return new - settings["lr"] * grad, state
+    used = adamw.step(weight, grad, state, step, **settings)
+    weight -= settings["lr"] * grad
+    return used
 
 
 def adamw_with_stale_moments(
     weight: Array, grad: Array, state: Arrays, step: int, **settings: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """The weight moves by the moments of the step before."""
-    _, new_state = adamw.step(weight, grad, state, step, **settings)
-    stale, _ = adamw.step(weight, np.zeros_like(grad), state, step, **settings)
-    return stale, new_state
+    stale, before = weight.copy(), {name: array.copy() for name, array in state.items()}
+    adamw.step(stale, np.zeros_like(grad), before, step, **settings)
+    used = adamw.step(weight, grad, state, step, **settings)
+    weight[...] = stale
+    return used
 
 
 def adamw_without_decay(
     weight: Array, grad: Array, state: Arrays, step: int, **settings: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """weight_decay is taken and never used."""
     return adamw.step(weight, grad, state, step, **{**settings, "weight_decay": 0.0})
 
 
 def adamw_with_eps_inside(
     weight: Array, grad: Array, state: Arrays, step: int, **settings: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """eps is added before the second moment's bias is corrected."""
     scale = np.sqrt(1 - settings["betas"][1] ** step)
     return adamw.step(weight, grad, state, step, **{**settings, "eps": settings["eps"] / scale})

@@ -56,6 +56,8 @@ def test_arguments_stay_and_results_are_new(
             np.testing.assert_array_equal(state["w"][key], value)
         assert not np.shares_memory(first["w"], params["w"])
         assert not np.shares_memory(first["w"], second["w"])
+        np.testing.assert_array_equal(params["w"], np.ones(SHAPE, dtype))
+        np.testing.assert_array_equal(grads["w"], np.full(SHAPE, 0.5, dtype))
         # A parameter without a gradient neither decays nor gets a state.
         np.testing.assert_array_equal(second["frozen"], params["frozen"])
         assert "frozen" not in state

@@ -252,22 +252,22 @@ def dropout_with_the_mask_inverted(x: Array, keep: Array, p: float = 0.5) -> tup
 
 def adamw_without_bias_correction(
     weight: Array, grad: Array, state: Arrays, step: int, **chosen: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """As if the first step were the thousandth."""
     return adamw.step(weight, grad, state, 1000, **chosen)
 
 
 def adamw_that_forgets_the_largest(
     weight: Array, grad: Array, state: Arrays, step: int, **chosen: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """amsgrad's maximum is that of the last two steps."""
-    fresh = {**state, "max_exp_avg_sq": state["exp_avg_sq"]}
-    return adamw.step(weight, grad, fresh, step, **chosen)
+    state["max_exp_avg_sq"][...] = state["exp_avg_sq"]
+    return adamw.step(weight, grad, state, step, **chosen)
 
 
 def adamw_with_decay_in_the_gradient(
     weight: Array, grad: Array, state: Arrays, step: int, **chosen: Any
-) -> tuple[Array, Arrays]:
+) -> tuple[str, ...]:
     """Adam with L2 regularisation, as it was before decay was decoupled."""
     decay = chosen.pop("weight_decay")
     return adamw.step(weight, grad + decay * weight, state, step, weight_decay=0.0, **chosen)

@@ -79,7 +79,7 @@ def backward(name: str, change: Callable[[Array], Any], position: int = 0) -> Pl
     return _kernel(name, faults.distorted_gradient(KERNELS[name], position, change))
 
 
-def step(name: str, wrong: Callable[..., tuple[Array, Arrays]]) -> Plant:
+def step(name: str, wrong: Callable[..., tuple[str, ...]]) -> Plant:
     """Plant another step of a NumPy optimizer."""
     return lambda monkeypatch: monkeypatch.setitem(OPTIMIZERS, name, wrong)
 
@@ -103,14 +103,18 @@ def _contiguous_alone(y: Array, x: Array) -> Array:
 
 
 def _stale_step(weight: Array, grad: Array, state: Arrays, step: int, **settings: Any) -> Any:
-    new, arrays = adamw.step(weight, grad, state, step, **settings)
-    return new, {**arrays, "exp_avg": state["exp_avg"]}
+    before = state["exp_avg"].copy()
+    used = adamw.step(weight, grad, state, step, **settings)
+    state["exp_avg"][...] = before
+    return used
 
 
-def _step_in_place(weight: Array, grad: Array, state: Arrays, step: int, **settings: Any) -> Any:
-    new, arrays = adamw.step(weight, grad, state, step, **settings)
-    weight[...] = new
-    return weight, arrays
+def _step_that_spoils_the_gradient(
+    weight: Array, grad: Array, state: Arrays, step: int, **settings: Any
+) -> Any:
+    used = adamw.step(weight, grad, state, step, **settings)
+    grad += 1
+    return used
 
 
 def _deaf_to_maximize(weight: Array, grad: Array, state: Arrays, step: int, **more: Any) -> Any:
@@ -195,7 +199,9 @@ VACUITY: dict[str, Vacuity] = {
     ),
     "test_both_backends_follow_the_recurrence": Vacuity(step("adamw", _stale_step), ADAMW),
     "test_a_state_goes_on_with_the_other_backend": Vacuity(step("adamw", _stale_step), ADAMW),
-    "test_arguments_stay_and_results_are_new": Vacuity(step("adamw", _step_in_place), ADAMW),
+    "test_arguments_stay_and_results_are_new": Vacuity(
+        step("adamw", _step_that_spoils_the_gradient), ADAMW
+    ),
     "test_maximize_is_minimize_of_the_negative": Vacuity(step("adamw", _deaf_to_maximize), ADAMW),
     "test_the_oracles_agree": Vacuity(_wrong_oracle, TANH),
     "test_every_layer_is_in_the_textbook": Vacuity(

@@ -62,17 +62,16 @@ class NumpyBackend:
     ) -> tuple[Arrays, States]:
         new_params, new_states = dict(params), dict(states)
         for name, grad in grads.items():
-            old, weight = states.get(name, {}), params[name]
-            state = {key: old[key] if key in old else np.zeros_like(weight) for key in spec.state}
+            old, weight = states.get(name, {}), params[name].copy()
+            state = {
+                key: old[key].copy() if key in old else np.zeros_like(weight) for key in spec.state
+            }
             step = old.get("step", 0) + 1
-            with np.errstate(all="ignore"):
-                new, arrays = OPTIMIZERS[spec.name](weight, grad, state, step, **settings)
-            new_params[name] = np.asarray(new)
+            used = _step_in_place(spec, weight, grad, state, step, settings)
+            new_params[name] = weight
             # An array that these settings make no use of stays, for others that may come.
             new_states[name] = {"step": step} | {
-                key: np.asarray(arrays[key]) if key in arrays else old[key].copy()
-                for key in spec.state
-                if key in arrays or key in old
+                key: array for key, array in state.items() if key in used or key in old
             }
         return new_params, new_states
 
@@ -163,6 +162,18 @@ class NumpyBackend:
             for grad in grads:
                 grad *= factor
         return norm
+
+
+def _step_in_place(
+    spec: OptimizerSpec, weight: Array, grad: Array, state: Arrays, step: int, settings: Settings
+) -> tuple[str, ...]:
+    def advance(weight: Array, grad: Array, *arrays: Array) -> tuple[str, ...]:
+        parts = dict(zip(state, arrays, strict=True))
+        return OPTIMIZERS[spec.name](weight, grad, parts, step, **settings)
+
+    with np.errstate(all="ignore"):
+        used: list[tuple[str, ...]] = elementwise(advance, weight, grad, *state.values())
+    return used[0]
 
 
 def _square_sum(x: Array) -> float:

@@ -15,10 +15,10 @@ import numpy as np
 from twingrad.backends.numpy_backend import blocks
 from twingrad.backends.numpy_backend.kernels import OPTIMIZERS
 from twingrad.backends.numpy_backend.tensor import Tensor
-from twingrad.core.spec import Array, Arrays, OptimizerSpec, Settings
+from twingrad.core.spec import Array, OptimizerSpec, Settings
 
 State = dict[Tensor, dict[str, Any]]  # of each parameter: "step" and views of the flat arrays
-Step = Callable[..., tuple[Array, Arrays]]
+Step = Callable[..., tuple[str, ...]]
 
 
 class FlatGroup:
@@ -36,15 +36,15 @@ class FlatGroup:
         kernel = OPTIMIZERS[self.spec.name]
         if settings != self._settings or self._places != _places(params, state, self._names):
             self._settings = settings
-            self._lay_out(params, state, _kept(kernel, self.spec.state, settings))
+            self._lay_out(params, state, _used(kernel, self.spec.state, settings))
         with np.errstate(all="ignore"):
             for part in self._parts:
                 part.advance(kernel, state, settings)
         self._places = _places(params, state, self._names)
 
-    def _lay_out(self, params: Sequence[Tensor], state: State, kept: tuple[str, ...]) -> None:
+    def _lay_out(self, params: Sequence[Tensor], state: State, used: tuple[str, ...]) -> None:
         """Move parameters, and what their state holds or will hold, to flat memory."""
-        there = {*kept, *(name for param in params for name in state.get(param, ()))}
+        there = {*used, *(name for param in params for name in state.get(param, ()))}
         names = tuple(name for name in self.spec.state if name in there)
         if names == self._names and self._places == _places(params, state, names):
             return
@@ -106,18 +106,16 @@ class Flat:
 
         def block(at: slice) -> None:
             state = {name: array[at] for name, array in arrays.items()}
-            weight[at], new = kernel(weight[at], _part(grads, ends, at), state, step, **settings)
-            for name, array in new.items():
-                state[name][...] = array
+            kernel(weight[at], _part(grads, ends, at), state, step, **settings)
 
         if last > first:
             blocks.each(block, blocks.slices(last - first, blocks.ELEMENTS))
 
 
-def _kept(kernel: Step, names: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
-    """Return which arrays of the state a step with these settings keeps."""
+def _used(kernel: Step, names: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    """Return which arrays of the state a step with these settings uses."""
     nothing = np.empty(0)
-    return tuple(kernel(nothing, nothing, dict.fromkeys(names, nothing), 1, **settings)[1])
+    return kernel(nothing, nothing, dict.fromkeys(names, nothing), 1, **settings)
 
 
 def _places(params: Sequence[Tensor], state: State, names: tuple[str, ...]) -> list[int]:

@@ -1,7 +1,6 @@
 """GELU: y = x * Phi(x), or its approximation y = x * sigmoid(2u) by a tanh of u.
 
-Both gates are symmetric, gate(x) = 1 - gate(-x), so their tail at -|x| is all that is computed:
-y = max(x, 0) - |x| * gate(-|x|), in which nothing cancels.
+Both gates are symmetric, gate(x) = 1 - gate(-x), so gate(-|x|) is all that has to be computed.
 """
 
 import math
@@ -11,6 +10,7 @@ import numpy as np
 
 from twingrad.backends.numpy_backend.blocks import elementwise
 from twingrad.backends.numpy_backend.normal import FAR, tail_and_density
+from twingrad.backends.numpy_backend.sigmoid import from_tail
 from twingrad.core.spec import Array
 
 CUBIC = 0.044715
@@ -29,14 +29,14 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
     """
 
     def weigh(x: Array, y: Array) -> None:
-        size = np.minimum(np.abs(x), FAR).astype(np.float64)
+        size = _size(x)
         if approximate == "none":
-            shut, _ = tail_and_density(size, x.dtype == np.float64)
+            tail, _ = tail_and_density(size, x.dtype == np.float64)
         else:
-            shut = _tail(size)
-        shut *= size
-        np.subtract(np.maximum(x, 0), shut, out=y, casting="same_kind")
-        np.copysign(y, x, out=y)  # so that -0 stays -0
+            tail = _tail(size)
+        gate = from_tail(tail, x)
+        gate *= np.clip(x, -FAR, np.inf).astype(np.float64)
+        np.copyto(y, gate, casting="same_kind")
 
     y = np.empty(x.shape, x.dtype)
     elementwise(weigh, x, y)
@@ -44,28 +44,29 @@ def forward(x: Array, approximate: str = "none") -> tuple[Array, Saved]:
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
-    """Return grad_x = grad_y * (gate + x * gate').
-
-    With q = gate(-|x|) - |x| * gate'(x) that is grad_y * (1 - q) above 0 and grad_y * q below.
-    """
+    """Return grad_x = grad_y * (gate + x * gate')."""
 
     def weigh(grad_y: Array, x: Array, grad_x: Array) -> None:
-        near = np.clip(x, -FAR, FAR).astype(np.float64)
-        size = np.abs(near)
+        size = _size(x)
         if saved.approximate == "none":
-            shut, slope = tail_and_density(size, x.dtype == np.float64)
+            tail, slope = tail_and_density(size, x.dtype == np.float64)
         else:
-            shut = _tail(size)
-            slope = _tail_slope(size, shut)
-        slope *= near
-        np.copysign(shut, near, out=shut)
-        shut -= slope
-        np.subtract(~np.signbit(x), shut, out=shut)
-        np.multiply(grad_y, shut, out=grad_x, casting="same_kind")
+            tail = _tail(size)
+            slope = _tail_slope(size, tail)
+        slope *= np.clip(x, -FAR, FAR).astype(np.float64)
+        slope += from_tail(tail, x)
+        slope *= grad_y.astype(np.float64)
+        np.copyto(grad_x, slope, casting="same_kind")
 
     grad_x = np.empty(grad_y.shape, grad_y.dtype)
     elementwise(weigh, grad_y, saved.x, grad_x)
     return (grad_x,)
+
+
+def _size(x: Array) -> Array:
+    """Return |x| in float64, of all that is far away the same."""
+    size: Array = np.abs(np.clip(x, -FAR, FAR)).astype(np.float64)
+    return size
 
 
 def _tail(size: Array) -> Array:

@@ -21,7 +21,7 @@ from twingrad.backends.numpy_backend import (
     tanh,
 )
 from twingrad.backends.numpy_backend.operations import OPERATIONS
-from twingrad.core.spec import Array, Arrays
+from twingrad.core.spec import Array
 
 
 class Kernel(NamedTuple):
@@ -53,7 +53,7 @@ KERNELS: dict[str, Kernel] = LAYERS | {
     name: Kernel(forward, backward) for name, (forward, backward) in OPERATIONS.items()
 }
 
-OPTIMIZERS: dict[str, Callable[..., tuple[Array, Arrays]]] = {
+OPTIMIZERS: dict[str, Callable[..., tuple[str, ...]]] = {
     "adamw": adamw.step,
     "sgd": sgd.step,
 }

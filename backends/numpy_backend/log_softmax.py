@@ -31,14 +31,19 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
 
 def _normalise(x: Array, y: Array) -> None:
     top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
-    shifted = np.subtract(x, np.where(np.isneginf(top), 0, top), dtype=np.float64)
+    shifted = x.astype(np.float64)
+    shifted -= np.where(np.isneginf(top), 0, top).astype(np.float64)
     total = np.exp(shifted).sum(axis=-1, keepdims=True)
-    np.subtract(shifted, np.log(np.where(total == 0, 1, total)), out=y, casting="same_kind")
+    shifted -= np.log(np.where(total == 0, 1, total))
+    np.copyto(y, shifted, casting="same_kind")
 
 
 def project(grad_y: Array, y: Array, grad_x: Array) -> None:
     """Write the gradient of a block of rows into grad_x."""
-    g = np.where(np.isneginf(y), 0, grad_y)
-    p = np.exp(y, dtype=np.float64)
+    is_absent = y == -np.inf
+    g = np.where(is_absent, 0, grad_y) if is_absent.any() else grad_y
+    p = y.astype(np.float64)
+    np.exp(p, out=p)
     p *= g.sum(axis=-1, keepdims=True, dtype=np.float64)
-    np.subtract(g, p, out=grad_x, casting="same_kind")
+    np.subtract(g.astype(np.float64), p, out=p)
+    np.copyto(grad_x, p, casting="same_kind")

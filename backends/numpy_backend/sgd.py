@@ -1,5 +1,7 @@
 """SGD: weight -= lr * update, where the update is the gradient, with momentum a running sum."""
 
+import numpy as np
+
 from twingrad.core.spec import Array, Arrays
 
 
@@ -15,16 +17,22 @@ def step(
     nesterov: bool,
     weight_decay: float,
     maximize: bool,
-) -> tuple[Array, Arrays]:
-    """Return the new weight and state after step number `step`, which counts from 1."""
+) -> tuple[str, ...]:
+    """Change weight and state in place by step number `step`, which counts from 1.
+
+    Returns which arrays of the state were used.
+    """
     grad = -grad if maximize else grad
     if weight_decay:
         grad = grad + weight_decay * weight
     if not momentum:
-        return weight - lr * grad, {}
+        weight -= lr * grad
+        return ()
+    buffer = state["momentum_buffer"]
     if step == 1:
-        buffer = grad.copy()
+        np.copyto(buffer, grad)
     else:
-        buffer = momentum * state["momentum_buffer"] + (1 - dampening) * grad
-    update = grad + momentum * buffer if nesterov else buffer
-    return weight - lr * update, {"momentum_buffer": buffer}
+        buffer *= momentum
+        buffer += (1 - dampening) * grad
+    weight -= lr * (grad + momentum * buffer if nesterov else buffer)
+    return ("momentum_buffer",)

@@ -30,15 +30,27 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     return (grad_x,)
 
 
+def from_tail(tail: Array, x: Array) -> Array:
+    """Return s(x) where s(x) = 1 - s(-x), given tail = s(-|x|) in float64, which is overwritten.
+
+    It is |1 - tail| where x >= 0 and |0 - tail| elsewhere; nothing cancels, as no tail is above a
+    half.
+    """
+    tail -= (~np.signbit(x)).astype(np.float64)
+    return np.abs(tail, out=tail)
+
+
 def _squash(x: Array, y: Array) -> None:
-    e = _exp_minus_abs(x)
-    np.divide(np.where(x < 0, e, 1), 1 + e, out=y, casting="same_kind")
+    tail = _exp_minus_abs(x)
+    tail /= 1 + tail
+    np.copyto(y, from_tail(tail, x), casting="same_kind")
 
 
 def _slope(grad_y: Array, x: Array, grad_x: Array) -> None:
     e = _exp_minus_abs(x)
     e /= np.square(1 + e)
-    np.multiply(grad_y, e, out=grad_x, casting="same_kind")
+    e *= grad_y.astype(np.float64)
+    np.copyto(grad_x, e, casting="same_kind")
 
 
 def _exp_minus_abs(x: Array) -> Array:

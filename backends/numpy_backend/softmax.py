@@ -34,7 +34,8 @@ def exp_from_top(x: Array) -> tuple[Array, Array, Array]:
     top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
     # The largest exponent is 0, so nothing overflows; a row of -inf has no largest to subtract.
     top = np.where(np.isneginf(top), 0, top)
-    e = np.subtract(x, top, dtype=np.float64)
+    e = x.astype(np.float64)
+    e -= top.astype(np.float64)
     np.exp(e, out=e)
     total = e.sum(axis=-1, keepdims=True)
     return e, top, np.where(total == 0, 1, total)
@@ -42,7 +43,8 @@ def exp_from_top(x: Array) -> tuple[Array, Array, Array]:
 
 def _normalise(x: Array, y: Array) -> None:
     e, _, total = exp_from_top(x)
-    np.divide(e, total, out=y, casting="same_kind")
+    e /= total
+    np.copyto(y, e, casting="same_kind")
 
 
 def _project(grad_y: Array, y: Array, grad_x: Array) -> None:

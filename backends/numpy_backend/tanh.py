@@ -33,9 +33,12 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
 
 
 def _squash(x: Array, y: Array) -> None:
-    y[...] = np.tanh(x.astype(np.float64))
-    # Here x itself is the nearest number; without AVX2, NumPy's tanh is one off now and then.
-    np.copyto(y, x, where=np.abs(x) < NEAR_0)
+    wide = x.astype(np.float64)
+    np.copyto(y, np.tanh(wide, out=wide), casting="same_kind")
+    is_small = np.abs(x) < NEAR_0
+    if is_small.any():
+        # Here x itself is the nearest number; without AVX2, NumPy's tanh is one off now and then.
+        np.copyto(y, x, where=is_small)
 
 
 def _slope(grad_y: Array, x: Array, grad_x: Array) -> None:
@@ -47,4 +50,5 @@ def _slope(grad_y: Array, x: Array, grad_x: Array) -> None:
     once_more *= once_more
     e *= 4
     e /= once_more
-    np.multiply(grad_y, e, out=grad_x, casting="same_kind")
+    e *= grad_y.astype(np.float64)
+    np.copyto(grad_x, e, casting="same_kind")

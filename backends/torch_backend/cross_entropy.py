@@ -17,7 +17,7 @@ def forward(
     reduction: str = "mean",
 ) -> Tensor:
     counted = target != ignore_index
-    if weight is None and is_ordinary(x) and bool(counted.all()):
+    if is_ordinary(x) and bool(counted.all()) and (weight is None or bool((weight == 1).all())):
         rows, flat = x.reshape(-1, x.shape[-1]), target.reshape(-1)
         loss = F.cross_entropy(rows, flat, reduction=reduction, label_smoothing=label_smoothing)
         return loss.reshape(target.shape) if reduction == "none" else loss
