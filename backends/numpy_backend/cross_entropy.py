@@ -62,9 +62,18 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, None, None]:
     def project(
         log_p: Array, places: Array, parts: Array, spread: Array, g: Array, grad_x: Array
     ) -> None:
-        grad_log_p = np.broadcast_to(-g * spread, log_p.shape).copy()
-        grad_log_p[np.arange(len(places)), places[:, 0]] -= (g * parts)[:, 0]
-        log_softmax.project(grad_log_p, log_p, grad_x)
+        numbers, places = np.arange(len(places)), places[:, 0]
+        own = g * np.where(log_p[numbers, places] == -np.inf, 0, parts[:, 0])[:, None]
+        if spread.any():
+            grad_log_p = -g * np.broadcast_to(spread, log_p.shape)
+            grad_log_p[numbers, places] -= own[:, 0]
+            log_softmax.project(grad_log_p, log_p, grad_x)
+            return
+        p = log_p.astype(np.float64)
+        np.exp(p, out=p)
+        p *= own
+        p[numbers, places] -= own[:, 0]
+        np.copyto(grad_x, p, casting="same_kind")
 
     grad_x = np.empty(log_p.shape, log_p.dtype)
     rows(project, log_p, places[:, None], parts[:, None], spread, g, grad_x)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.sums import sum_over
 from twingrad.core.spec import Array
 
 
@@ -28,12 +29,15 @@ def backward(grad_y: Array, saved: Saved) -> tuple[None, Array]:
     """
     ids, rows, padding_idx = saved
     flat, width = ids.reshape(-1), grad_y.shape[-1]
-    # Sorted by id, the gradients of a row lie side by side, and are added in one go.
-    order = np.argsort(flat, kind="stable")
-    used, starts = np.unique(flat[order], return_index=True)
+    grads = grad_y.reshape(flat.size, width)
     grad_weight = np.zeros((rows, width), grad_y.dtype)
-    sorted_grads = grad_y.reshape(flat.size, width)[order]
-    grad_weight[used] = np.add.reduceat(sorted_grads, starts, axis=0, dtype=np.float64)
+    order = np.argsort(flat, kind="stable")
+    used, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
+    is_single = counts == 1
+    grad_weight[used[is_single]] = grads[order[starts[is_single]]]
+    for number in np.flatnonzero(~is_single):
+        places = order[starts[number] : starts[number] + counts[number]]
+        grad_weight[used[number]] = sum_over(grads[places], 0)
     if padding_idx is not None:
         grad_weight[padding_idx] = 0
     return None, grad_weight
