@@ -104,10 +104,11 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
     def attend(tile: Tile) -> None:
         heads, queries, keys = tile
         at, seen = (*heads, queries), (*heads, keys)
-        weights = np.subtract(_scores(query, key, view, tile), top[at], dtype=np.float64)
-        np.exp(weights, out=weights)
-        weights /= total[at]
-        weights = weights.astype(query.dtype)
+        wide = _scores(query, key, view, tile).astype(np.float64)
+        wide -= top[at].astype(np.float64)
+        np.exp(wide, out=wide)
+        wide /= total[at]
+        weights = wide.astype(query.dtype)
         grad_weights = grad_y[at] @ value[seen].swapaxes(-1, -2)
         grad_weights = _dropped(grad_weights, view, tile)
         grad_value[seen] += _dropped(weights, view, tile).swapaxes(-1, -2) @ grad_y[at]
@@ -154,8 +155,7 @@ def _scores(query: Array, key: Array, view: View, tile: Tile) -> Array:
         scores[~view.mask[(*heads, queries, keys)]] = -np.inf
     if view.causal:
         numbers = np.arange(queries.stop)
-        later = numbers[keys] > numbers[queries, None]
-        scores[..., later] = -np.inf
+        scores[..., numbers[keys] > numbers[queries, None]] = -np.inf
     return scores
 
 
