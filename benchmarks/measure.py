@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 from twingrad.benchmarks.limits import Limits
 
@@ -22,6 +22,7 @@ Call = Callable[[], object]
 
 SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
 ENOUGH = 3  # samples of each backend, after which a time limit counts
+REST = 0.05  # seconds before a sample: the threads of the library before spin on for a while
 WARM_UP = 2  # calls, after which every compiler is done: tinygrad's watches the second one, too
 MIB = 2**20  # bytes
 STDERR = 2  # the file descriptor
@@ -91,6 +92,7 @@ def measure(
                 break
             unwanted = 0.0 if case.baseline is None else _seconds(case.baseline, 1)
             for backend, call in calls.items():
+                sleep(REST)
                 samples[backend].append(_seconds(call, loops[backend]) - unwanted)
     return [
         Row(

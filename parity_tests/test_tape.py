@@ -18,7 +18,8 @@ from hypothesis import given
 import twingrad as tg
 from twingrad.core import backend as core_backend
 from twingrad.core.errors import BackendError, DTypeError, GradientError
-from twingrad.core.spec import Array
+from twingrad.core.spec import Array, LayerSpec
+from twingrad.parity_tests.strategies import cases
 
 BACKENDS = ("numpy", "torch")
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
@@ -241,6 +242,37 @@ def test_retained_gradients_do_not_share_memory() -> None:
     z.retain_grad()
     z.sum().backward()
     assert not np.shares_memory(y.grad.data, z.grad.data)
+
+
+@both_backends
+@given(data=st.data())
+def test_a_gradient_does_not_depend_on_which_others_are_wanted(
+    backend: str, spec: LayerSpec, data: st.DataObject
+) -> None:
+    """An input that wants none gets none, and costs none; those of the others keep every bit."""
+    case = data.draw(cases(spec, "float64"))
+    names = [name for name in case.inputs if spec.variadic or name in spec.differentiable]
+    wanted = data.draw(st.sets(st.sampled_from(names), min_size=1), label="wanted")
+    target = tg.load_backend(backend)
+    _, expected = tg.vjp(spec.name, case.inputs, case.grad_y, backend, **case.settings)
+    tensors = {
+        name: target.tensor(array, requires_grad=name in wanted)
+        for name, array in case.inputs.items()
+    }
+    target.apply(spec, tensors, case.settings).backward(target.tensor(case.grad_y))
+    for name, tensor in tensors.items():
+        assert (tensor.grad is not None) == (name in wanted), name
+        if name in wanted:
+            np.testing.assert_array_equal(values(tensor.grad), expected[name], name)
+
+
+def test_a_gradient_that_is_not_wanted_costs_nothing_and_one_that_is_does() -> None:
+    x, weight = leaf([[1.0, 2.0]], "numpy"), leaf([[3.0, 4.0]], "numpy")
+    for inputs, spared in (((x.detach(), weight), "weight"), ((x, weight.detach()), "x")):
+        y = tg.load_backend("numpy").apply(
+            tg.layer("linear"), dict(zip(("x", "weight"), inputs, strict=True)), {}
+        )
+        assert getattr(y._node.saved, spared) is None
 
 
 @both_backends
