@@ -20,7 +20,7 @@ from twingrad.parity_tests.record import RECORD
 from twingrad.parity_tests.recurrence import Recurrence
 from twingrad.parity_tests.strategies import Case, cases, large_cases
 
-EXAMPLES = 60  # more than a law's own, since a fault may need a rare setting to show
+EXAMPLES = 100  # more than a law's own, since a fault may need a rare setting to show
 
 
 def caught(check: Callable[[Case], None], spec: LayerSpec) -> Disagreement:

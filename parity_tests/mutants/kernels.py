@@ -22,7 +22,7 @@ from twingrad.parity_tests.mutants.operators import OPERATORS, Edit, Scope
 PACKAGE = numpy_backend.__name__
 FOLDER = Path(numpy_backend.__file__).parent
 # The tables, the tape and what runs kernels in blocks are under laws of their own.
-NOT_KERNELS = ("__init__", "blocks", "kernels", "tensor")
+NOT_KERNELS = ("__init__", "blocks", "flat", "kernels", "tensor")
 # Written once for the kernel and for the definition, so it is mutated where it stands.
 SHARED = {"attention": (f"{PACKAGE.split('.')[0]}.core.definitions", ("visible_pairs",))}
 
@@ -285,7 +285,7 @@ def _holds(module: ModuleType, name: str, value: Any) -> bool:
 def subjects(mutant: Mutant) -> tuple[str, ...]:
     """Return the layers, operations and optimizers whose kernels come by the mutated code."""
     roots: dict[str, tuple[Any, ...]] = {
-        **{name: tuple(kernel) for name, kernel in KERNELS.items()},
+        **{name: tuple(filter(None, kernel)) for name, kernel in KERNELS.items()},
         **{name: (step,) for name, step in OPTIMIZERS.items()},
     }
     return tuple(name for name, start in roots.items() if _comes_by(start, mutant))

@@ -321,10 +321,10 @@ def keepdims(node: ast.AST, scope: Scope) -> Edits:
 
 def mean(node: ast.AST, scope: Scope) -> Edits:
     """A mean for a sum."""
-    if called(node) in ("sum", "mean") and isinstance(node, ast.Call):
-        assert isinstance(node.func, ast.Attribute)
-        other = "mean" if node.func.attr == "sum" else "sum"
-        yield Edit(node, changed(node, func=changed_attribute(node.func, other)))
+    function = node.func if isinstance(node, ast.Call) else None
+    if isinstance(function, ast.Attribute) and function.attr in ("sum", "mean"):
+        other = "mean" if function.attr == "sum" else "sum"
+        yield Edit(node, changed(node, func=changed_attribute(function, other)))
 
 
 def changed_attribute(node: ast.Attribute, name: str) -> ast.Attribute:
