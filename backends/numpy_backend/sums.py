@@ -6,7 +6,6 @@ NumPy adds in pairs, and the columns of a float32 matrix in short runs on the BL
 """
 
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from twingrad.core.spec import Array
 
 RUN = 256  # rows added in float32 before float64 takes over
+ONES = np.ones(RUN, np.float32)
 
 
 def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
@@ -31,20 +31,14 @@ def sum_over(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return sums.reshape(shape)
 
 
-@cache
-def _ones(dtype: Any) -> Array:
-    return np.ones(RUN, dtype)
-
-
 def column_sums(x: Array) -> Array:
-    """Return the sum of each column of the matrix x (rows, columns) -> (columns)."""
+    """Return the sum of each column of x (rows, columns), float32 or float64 -> (columns)."""
     if x.dtype == np.float64:
         return sum_over(x, 0)
     rows, columns = x.shape
     whole = rows - rows % RUN
-    ones = _ones(x.dtype)
-    total: Array = ones[: rows - whole] @ x[whole:]
+    total: Array = ONES[: rows - whole] @ x[whole:]
     if whole:
         runs = x[:whole].reshape(rows // RUN, RUN, columns)
-        total += (ones @ runs).sum(axis=0, dtype=np.float64)
+        total += (ONES @ runs).sum(axis=0, dtype=np.float64)
     return total
