@@ -120,15 +120,39 @@ def test_a_logit_of_minus_infinity_is_absent(name: str) -> None:
     there = [0, 2, 3, 5]
     for backend in options().backends:
         y, grads = tg.vjp(name, {"x": x}, grad_y, backend=backend)
-        kept, kept_grads = tg.vjp(name, {"x": x[:, there]}, grad_y[:, there], backend=backend)
+        # The last row, which is empty, stays out: here nothing is absent.
+        rest, rest_grad_y = x[:3, there], grad_y[:3, there]
+        kept, kept_grads = tg.vjp(name, {"x": rest}, rest_grad_y, backend=backend)
         np.testing.assert_array_equal(y[:, [1, 4]], 0 if name == "softmax" else -INF)
         np.testing.assert_array_equal(y[3], 0 if name == "softmax" else -INF)
         np.testing.assert_array_equal(grads["x"][:, [1, 4]], 0)
         np.testing.assert_array_equal(grads["x"][3], 0)
         # Only the order of the sums may differ.
         room = 64 * np.finfo(float).eps
-        assert np.all(np.abs(grads["x"][:3, there] - kept_grads["x"][:3]) <= room * 6)
-        assert np.all(np.abs(y[:3, there] - kept[:3]) <= room * (1 + np.abs(kept[:3])))
+        assert np.all(np.abs(grads["x"][:3, there] - kept_grads["x"]) <= room * 6)
+        assert np.all(np.abs(y[:3, there] - kept) <= room * (1 + np.abs(kept)))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_logits_may_be_anywhere(name: str, dtype: str) -> None:
+    """Whole numbers far from 0 give what they give near it, bit for bit."""
+    x = np.random.default_rng(4).integers(-9, 9, (3, 5)).astype(dtype)
+    for backend in options().backends:
+        near = tg.forward(name, {"x": x}, backend=backend)
+        for offset in (2.0**20, -(2.0**20)):
+            far = tg.forward(name, {"x": x + x.dtype.type(offset)}, backend=backend)
+            np.testing.assert_array_equal(near, far, f"{offset} on {backend}", strict=True)
+
+
+@pytest.mark.about("cross_entropy")
+def test_a_target_that_is_impossible_costs_infinitely_much_and_has_no_slope(dtype: str) -> None:
+    """Its logit is -inf, and stays so whichever way the others move."""
+    inputs = {"x": np.array([[1, -INF, 2], [0, 1, 2]], dtype), "target": np.array([1, 2])}
+    for backend in options().backends:
+        y, grads = tg.vjp("cross_entropy", inputs, np.ones((), dtype), backend=backend)
+        assert y == INF, backend
+        np.testing.assert_array_equal(grads["x"][0], 0, backend)
+        assert grads["x"][1].all(), backend
 
 
 @pytest.mark.about("layer_norm")
@@ -263,6 +287,16 @@ def test_a_million_equal_terms_add_up() -> None:
             assert np.all(np.abs(got - right) <= right * 8 * 1000 * np.finfo(np.float32).eps), (
                 backend
             )
+
+
+@pytest.mark.about("linear")
+def test_a_bias_gets_the_exact_sum_of_many_whole_numbers(dtype: str) -> None:
+    grad_y = np.random.default_rng(6).integers(-99, 99, (1000, 3)).astype(dtype)
+    ones = np.ones((1000, 1), dtype)
+    inputs = {"x": ones, "weight": np.ones((3, 1), dtype), "bias": np.ones(3, dtype)}
+    for backend in options().backends:
+        _, grads = tg.vjp("linear", inputs, grad_y, backend=backend)
+        np.testing.assert_array_equal(grads["bias"], grad_y.sum(axis=0), backend, strict=True)
 
 
 @pytest.mark.ours

@@ -216,6 +216,16 @@ VACUITY: dict[str, Vacuity] = {
         forward("bce_with_logits", lambda y, *_: y + 0 * np.asarray(_[0])),
         {"x": INF, "target": 1, "loss": 0, "grad": 0},
     ),
+    "test_logits_may_be_anywhere": Vacuity(
+        forward("softmax", lambda y, x: np.where(np.abs(x) > 65504, NAN, y)),
+        {"name": "softmax", "dtype": "float64"},
+    ),
+    "test_a_target_that_is_impossible_costs_infinitely_much_and_has_no_slope": Vacuity(
+        backward("cross_entropy", lambda g: np.where(g == 0, 0.5, g)), {"dtype": "float64"}
+    ),
+    "test_a_bias_gets_the_exact_sum_of_many_whole_numbers": Vacuity(
+        backward("linear", lambda g: g * (1 + 2**-20), 2), {"dtype": "float64"}
+    ),
     "test_the_mean_of_no_losses_is_0": Vacuity(
         forward("bce_with_logits", lambda y, x, *_: y if x.size else np.asarray(NAN))
     ),
