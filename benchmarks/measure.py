@@ -20,9 +20,10 @@ from twingrad.benchmarks.limits import Limits
 
 Call = Callable[[], object]
 
-SAMPLE = 2e-3  # seconds: shorter calls are repeated inside one sample, so that the clock can see
+SAMPLE = 10e-3  # seconds: shorter calls are repeated inside one sample
 ENOUGH = 3  # samples of each backend, after which a time limit counts
-REST = 0.05  # seconds before a sample: the threads of the library before spin on for a while
+REST = 0.1  # seconds before a sample, while the threads of whoever came before go to sleep
+SETTLE = 0.03  # seconds of calls before a sample, until the system has spread threads over cores
 WARM_UP = 2  # calls, after which every compiler is done: tinygrad's watches the second one, too
 MIB = 2**20  # bytes
 STDERR = 2  # the file descriptor
@@ -93,6 +94,7 @@ def measure(
             unwanted = 0.0 if case.baseline is None else _seconds(case.baseline, 1)
             for backend, call in calls.items():
                 sleep(REST)
+                _settle(call, loops[backend])
                 samples[backend].append(_seconds(call, loops[backend]) - unwanted)
     return [
         Row(
@@ -199,6 +201,13 @@ def _loops(call: Call) -> int:
     for _ in range(WARM_UP):
         call()
     return max(1, round(SAMPLE / max(_seconds(call, 1), 1e-9)))
+
+
+def _settle(call: Call, loops: int) -> None:
+    """Call for a while, if calls are so short that the first few say little."""
+    start = perf_counter()
+    while loops > 1 and perf_counter() - start < SETTLE:
+        call()
 
 
 def _seconds(call: Call, loops: int) -> float:
