@@ -10,6 +10,7 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
+import twingrad as tg
 from twingrad.backends.torch_backend import attention
 from twingrad.core.layers import LAYERS
 from twingrad.parity_tests.checks import check_forward, check_gradient
@@ -23,7 +24,7 @@ MANY = 1 << 11  # scores that are enough here, so that the law takes no minutes
 
 @st.composite
 def many_scores(draw: st.DrawFn, dtype: str) -> Case:
-    """Draw queries that see two keys at least, enough of them for the fused kernel."""
+    """Draw queries that see two keys at least, or causal ones, enough for the fused kernel."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
     keys, width = draw(st.sampled_from(KEYS), label="keys"), draw(st.integers(1, 9), label="width")
     spread = draw(st.sampled_from([0.0, 0.1, 0.7]), label="spread of queries and keys")
@@ -37,10 +38,11 @@ def many_scores(draw: st.DrawFn, dtype: str) -> Case:
     limit = np.sqrt(width)
     query, key = (spread * np.clip(x, -limit, limit) for x in (query, key))
     inputs = {"query": query.astype(dtype), "key": key.astype(dtype), "value": value}
-    if draw(st.booleans(), label="masked"):
+    kind = draw(st.sampled_from(["all is seen", "masked", "causal"]), label="kind")
+    if kind == "masked":
         inputs["mask"] = rng.random((2, 1, 1, keys)) < 0.7
         inputs["mask"][..., :2] = True
-    settings = {"causal": False, "scale": None, "p": 0.0}
+    settings = {"causal": kind == "causal", "scale": None, "p": 0.0}
     return Case(LAYERS["attention"], inputs, settings, array(queries, 5))
 
 
@@ -58,7 +60,10 @@ def test_fused_attention_is_within_its_bound(dtype: str, data: st.DataObject) ->
         monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
         check_forward(case)
         check_gradient(case)
+        _, grads = tg.vjp("attention", case.inputs, case.grad_y, "torch", **case.settings)
     assert calls
+    if case.settings["causal"]:
+        assert not grads["query"][..., 0, :].any(), "the first query sees one key alone"
 
 
 def test_a_fault_of_the_fused_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,18 @@ def forward(
     p: float = 0.0,
 ) -> Tensor:
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
-    visible = _visible(query, key, mask, causal)
+    only_causal = causal and mask is None
+    visible = None if only_causal else _visible(query, key, mask, causal)
     are_ordinary = all(is_ordinary(x) for x in (query, key, value))
     if keep is None and are_ordinary and _fits_fused_kernel(query, key, visible, scale):
-        return F.scaled_dot_product_attention(query, key, value, visible, scale=scale)
+        y = F.scaled_dot_product_attention(
+            query, key, value, visible, is_causal=only_causal, scale=scale
+        )
+        # Where a query sees one key alone, as the first does here, its gradient is 0, but the
+        # kernel's is what rounding left.
+        return torch.cat((value[..., :1, :], y[..., 1:, :]), dim=-2) if only_causal else y
+    if only_causal:
+        visible = _visible(query, key, mask, causal)
     if visible is None and keep is None:
         return torch.softmax((scale * query) @ key.mT, dim=-1) @ value
     if visible is None:
@@ -72,13 +80,12 @@ def _fits_fused_kernel(query: Tensor, key: Tensor, visible: Tensor | None, scale
     """Return whether torch's fused kernel is exact to the bound here: scores are moderate.
 
     Its backward recomputes each weight as e^(score - log sum): with scores near 10,000 three digits
-    are left of it, and near 10^8 none. Where a query sees one key alone, as the first one does in
-    causal attention, its gradient is 0; the kernel gives what rounding left there.
+    are left of it, and near 10^8 none.
     """
     keys = key.shape[-2]
     if query.dim() != 4 or keys == 1 or math.prod(query.shape[:-1]) * keys < MANY:
         return False
-    # A query that sees nothing gets 0 by the spec.
+    # A query that sees nothing gets 0 by the spec, and one that sees one key no gradient.
     if visible is not None and not bool((visible.sum(dim=-1) > 1).all()):
         return False
     with torch.no_grad():
