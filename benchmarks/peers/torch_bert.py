@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twingrad.benchmarks.bert_work import BertWork, draw_batch, first_weights
 from twingrad.benchmarks.measure import Call
+from twingrad.benchmarks.peers.torch_training import training_step
 from twingrad.models.bert.config import BertConfig
 
 
 def plain(work: BertWork) -> Call:
     """Return the step, eager, with the AdamW that torch chooses by itself."""
-    return _step(work, compile=False, fused=False)
+    return _step(work)
 
 
 def fused(work: BertWork) -> Call:
     """Return the step, eager, with AdamW as one kernel."""
-    return _step(work, compile=False, fused=True)
+    return _step(work, fused=True)
 
 
 def compiled(work: BertWork) -> Call:
@@ -28,23 +27,14 @@ def compiled(work: BertWork) -> Call:
     return _step(work, compile=True, fused=True)
 
 
-def _step(work: BertWork, compile: bool, fused: bool) -> Call:
-    model = PlainBert(work.config).to(getattr(torch, work.dtype))
-    weights = {name: torch.from_numpy(array) for name, array in first_weights(work).items()}
-    model.load_state_dict(weights)
-    forward: Any = torch.compile(model) if compile else model
-    # None, and not False, lets torch choose between its other two ways.
-    optimizer = torch.optim.AdamW(model.parameters(), fused=fused or None)
+def _step(work: BertWork, **how: bool) -> Call:
     input_ids, positions, targets = (torch.from_numpy(part) for part in draw_batch(work))
-
-    def step() -> Any:
-        loss: Any = F.cross_entropy(forward(input_ids, positions), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return training_step(
+        PlainBert(work.config),
+        first_weights(work),
+        lambda forward: F.cross_entropy(forward(input_ids, positions), targets),
+        **how,
+    )
 
 
 class PlainBert(nn.Module):
