@@ -94,7 +94,7 @@ def measure(
             unwanted = 0.0 if case.baseline is None else _seconds(case.baseline, 1)
             for backend, call in calls.items():
                 sleep(REST)
-                _settle(call, loops[backend])
+                _settle(call)
                 samples[backend].append(_seconds(call, loops[backend]) - unwanted)
     return [
         Row(
@@ -203,10 +203,10 @@ def _loops(call: Call) -> int:
     return max(1, round(SAMPLE / max(_seconds(call, 1), 1e-9)))
 
 
-def _settle(call: Call, loops: int) -> None:
-    """Call for a while, if calls are so short that the first few say little."""
+def _settle(call: Call) -> None:
+    """Call for a while: a step of a training follows another, and so does one that is timed."""
     start = perf_counter()
-    while loops > 1 and perf_counter() - start < SETTLE:
+    while perf_counter() - start < SETTLE:
         call()
 
 

@@ -42,9 +42,9 @@ def _div(x: Array, y: Array) -> Array:
 
 
 def _pow(x: Array, y: Array) -> Array:
-    # With exponents in full: for a single one of 0.5 NumPy takes the root, which is NaN at -inf.
-    shape = np.broadcast_shapes(np.shape(x), np.shape(y))
-    return np.asarray(x ** np.array(np.broadcast_to(y, shape)))
+    # With exponents in full, along an axis: for a single 0.5 NumPy takes the root, NaN at -inf.
+    shape = (1, *np.broadcast_shapes(np.shape(x), np.shape(y)))
+    return np.asarray((x ** np.array(np.broadcast_to(y, shape)))[0])
 
 
 def _neg(x: Array) -> Array:

@@ -67,6 +67,29 @@ def test_a_class_of_weight_0_has_no_part_even_if_it_is_absent(dtype: str) -> Non
         assert grads["x"][0, 1] == 0, name
 
 
+@pytest.mark.parametrize("large", ["key", "value"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_what_is_masked_changes_no_gradient_however_large_it_is(
+    large: str, causal: bool, dtype: str
+) -> None:
+    """The largest number there is, whose product with the upstream gradient overflows."""
+    rng = np.random.default_rng(37)
+    shapes = {"query": (2, 3, 5), "key": (2, 4, 5), "value": (2, 4, 5)}
+    inputs = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+    if not causal:  # where nobody sees the last key
+        inputs["mask"] = np.array([True, True, True, False])
+    grad_y = 10 * rng.standard_normal((2, 3, 5)).astype(dtype)
+    spoilt = inputs | {large: inputs[large].copy()}
+    spoilt[large][:, -1] = np.copysign(np.finfo(dtype).max, rng.standard_normal(5))
+    for name in options().backends:
+        plain, changed = (
+            tg.vjp("attention", each, grad_y, name, causal=causal) for each in (inputs, spoilt)
+        )
+        np.testing.assert_array_equal(changed[0], plain[0], name)
+        for key in shapes:
+            np.testing.assert_array_equal(changed[1][key], plain[1][key], f"grad_{key} on {name}")
+
+
 @pytest.mark.parametrize("spoilt", ["query", "key", "value"])
 def test_a_nan_that_is_seen_spoils_the_gradients(spoilt: str, dtype: str) -> None:
     """Causal, with a NaN at the end: the last query's gradient, and those of all that it sees.

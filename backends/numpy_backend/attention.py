@@ -18,7 +18,7 @@ class Saved(NamedTuple):
     key: Array  # (..., k, d)
     value: Array  # (..., k, v)
     top: Array  # (..., q, 1): the weights are e^(scores - top) / total; none of them is kept
-    total: Array  # (..., q, 1), float64
+    total: Array  # (..., q, 1)
     view: "View"
     spoilt: Array | None  # (..., q, 1), 1 where all is well
 
@@ -67,15 +67,17 @@ def forward(
         (query, key, value), spoilt = _without_absent_values(query, key, value, mask, causal)
     y = np.empty((*query.shape[:-1], value.shape[-1]), query.dtype)
     top = np.empty((*query.shape[:-1], 1), query.dtype)
-    total = np.empty(top.shape)
+    total = np.empty(top.shape, query.dtype)
 
     def attend(tile: Tile) -> None:
         heads, queries, keys = tile
         at = (*heads, queries)
-        weights, top[at], total[at] = softmax.exp_from_top(_scores(query, key, view, tile))
-        weights /= total[at]
-        kept = _dropped(weights.astype(query.dtype), view, tile)
-        np.matmul(kept, value[(*heads, keys)], out=y[at])
+        scores = _scores(query, key, view, tile)
+        top[at] = softmax.top_of_each_row(scores)
+        total[at] = _exp_from(top[at], scores).sum(axis=-1, keepdims=True)
+        total[at] += total[at] == 0  # a query that sees nothing
+        weights = np.divide(scores, total[at], out=scores)
+        np.matmul(_dropped(weights, view, tile), value[(*heads, keys)], out=y[at])
 
     def attend_all(heads: tuple[Any, ...]) -> None:
         for tile in _tiles(heads, pairs, causal):
@@ -104,12 +106,11 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
     def attend(tile: Tile) -> None:
         heads, queries, keys = tile
         at, seen = (*heads, queries), (*heads, keys)
-        wide = _scores(query, key, view, tile).astype(np.float64)
-        wide -= top[at].astype(np.float64)
-        np.exp(wide, out=wide)
-        wide /= total[at]
-        weights = wide.astype(query.dtype)
+        weights = _exp_from(top[at], _scores(query, key, view, tile))
+        weights /= total[at]
         grad_weights = grad_y[at] @ value[seen].swapaxes(-1, -2)
+        if (view.mask is not None or view.causal) and not np.isfinite(grad_weights).all():
+            grad_weights[weights == 0] = 0  # what is masked is absent, and 0 * inf would be NaN
         grad_weights = _dropped(grad_weights, view, tile)
         grad_value[seen] += _dropped(weights, view, tile).swapaxes(-1, -2) @ grad_y[at]
         grad_scores = weights * grad_weights
@@ -157,6 +158,12 @@ def _scores(query: Array, key: Array, view: View, tile: Tile) -> Array:
         numbers = np.arange(queries.stop)
         scores[..., numbers[keys] > numbers[queries, None]] = -np.inf
     return scores
+
+
+def _exp_from(top: Array, scores: Array) -> Array:
+    """Return e^(scores - top), written over the scores."""
+    scores -= top
+    return np.exp(scores, out=scores)
 
 
 def _dropped(x: Array, view: View, tile: Tile) -> Array:

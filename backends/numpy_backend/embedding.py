@@ -7,6 +7,8 @@ import numpy as np
 from twingrad.backends.numpy_backend.sums import sum_over
 from twingrad.core.spec import Array
 
+FEW = 8  # times that an id may stand to be added up together with others; more have long sums
+
 
 class Saved(NamedTuple):
     ids: Array  # (...)
@@ -33,11 +35,13 @@ def backward(grad_y: Array, saved: Saved) -> tuple[None, Array]:
     grad_weight = np.zeros((rows, width), grad_y.dtype)
     order = np.argsort(flat, kind="stable")
     used, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
-    is_single = counts == 1
-    grad_weight[used[is_single]] = grads[order[starts[is_single]]]
-    for number in np.flatnonzero(~is_single):
-        places = order[starts[number] : starts[number] + counts[number]]
-        grad_weight[used[number]] = sum_over(grads[places], 0)
+    sums = grads[order[starts]].astype(np.float64)
+    for number in range(1, min(FEW, int(counts.max(initial=0)))):
+        more = np.flatnonzero((number < counts) & (counts <= FEW))
+        sums[more] += grads[order[starts[more] + number]]
+    for often in np.flatnonzero(counts > FEW):
+        sums[often] = sum_over(grads[order[starts[often] : starts[often] + counts[often]]], 0)
+    grad_weight[used] = sums
     if padding_idx is not None:
         grad_weight[padding_idx] = 0
     return None, grad_weight

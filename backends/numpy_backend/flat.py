@@ -88,7 +88,7 @@ class Flat:
             if not entry["step"]:
                 state[param] = entry
             entry["step"] += 1
-            param._version += 1
+            param.version += 1
             steps.append(entry["step"])
         start = 0
         for step, run in groupby(steps):

@@ -33,7 +33,7 @@ def forward(
         # A second pass takes the rounding out of the mean: a constant row is centred to exactly 0.
         mean += _row_mean(np.subtract(x, mean, out=y))
         np.subtract(x, mean, out=xhat)
-        inv_std[...] = 1 / np.sqrt(_row_mean(np.multiply(xhat, xhat, out=y)) + eps)
+        inv_std[...] = 1 / np.sqrt(_row_mean(xhat, xhat) + eps)
         xhat *= inv_std
         np.multiply(xhat, 1 if weight is None else weight, out=y)
         if bias is not None:
@@ -57,12 +57,9 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | 
         product = grad_y * xhat
         grad_weight = None if weight is None else column_sums(product)
         grad_bias = column_sums(grad_y) if has_bias else None
-        g = grad_y
-        if weight is not None:
-            g = grad_y * weight
-            product *= weight
         # Two projections: mean and variance both move with x, so both directions drop out.
-        np.multiply(xhat, _row_mean(product), out=product)
+        np.multiply(xhat, _row_mean(product, weight), out=product)
+        g = grad_y if weight is None else grad_y * weight
         np.subtract(g, _row_mean(g), out=grad_x)
         grad_x -= product
         grad_x *= inv_std
@@ -76,6 +73,8 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | 
     return grad_x, grad_weight, grad_bias
 
 
-def _row_mean(x: Array) -> Array:
-    mean: Array = x.sum(axis=-1, keepdims=True) / x.dtype.type(x.shape[-1])
-    return mean
+def _row_mean(x: Array, factor: Array | None = None) -> Array:
+    """Return the mean of each row (..., n) of x, or of x * factor -> (..., 1)."""
+    n = x.shape[-1]
+    sums = np.vecdot(x, np.ones(n, x.dtype) if factor is None else factor)
+    return np.asarray(sums / x.dtype.type(n))[..., None]

@@ -18,10 +18,10 @@ def forward(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, 
 
     Shapes: x (..., in), weight (out, in), bias (out) -> y (..., out).
     """
-    y = x @ weight.T
+    y = _rows(x) @ weight.T
     if bias is not None:
         y += bias
-    return y, Saved(x, weight, bias is not None)
+    return y.reshape(*x.shape[:-1], weight.shape[0]), Saved(x, weight, bias is not None)
 
 
 def spared(saved: Saved, is_wanted: tuple[bool, ...]) -> Saved:
@@ -36,9 +36,15 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array | None, Array | None, A
     grad_x = grad_y @ weight, grad_weight = grad_y.T @ x, grad_bias = sum of grad_y over the rows.
     """
     x, weight, has_bias = saved
-    rows = math.prod(grad_y.shape[:-1])
-    flat_grad_y = grad_y.reshape(rows, grad_y.shape[-1])
-    grad_x = None if weight is None else grad_y @ weight
-    grad_weight = None if x is None else flat_grad_y.T @ x.reshape(rows, x.shape[-1])
-    grad_bias = column_sums(flat_grad_y) if has_bias else None
+    grad_rows = _rows(grad_y)
+    grad_x = None
+    if weight is not None:
+        grad_x = (grad_rows @ weight).reshape(*grad_y.shape[:-1], weight.shape[1])
+    grad_weight = None if x is None else grad_rows.T @ _rows(x)
+    grad_bias = column_sums(grad_rows) if has_bias else None
     return grad_x, grad_weight, grad_bias
+
+
+def _rows(x: Array) -> Array:
+    """Return x (..., features) as one matrix: one large product beats one for each of a batch."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from twingrad.backends.numpy_backend.blocks import rows
+from twingrad.backends.numpy_backend.softmax import top_of_each_row
 from twingrad.core.spec import Array
 
 
@@ -30,9 +31,8 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
 
 
 def _normalise(x: Array, y: Array) -> None:
-    top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
     shifted = x.astype(np.float64)
-    shifted -= np.where(np.isneginf(top), 0, top).astype(np.float64)
+    shifted -= top_of_each_row(x).astype(np.float64)
     total = np.exp(shifted).sum(axis=-1, keepdims=True)
     shifted -= np.log(np.where(total == 0, 1, total))
     np.copyto(y, shifted, casting="same_kind")

@@ -34,11 +34,9 @@ DENOMINATOR = (
 # (Phi(x) - 1/2) sqrt(2 pi) / x as a series in x^2 (DLMF 7.6.1); its rest is below 2^-54 at |x| = 1.
 SERIES = tuple((-1) ** k / (math.factorial(k) * 2**k * (2 * k + 1)) for k in range(15))
 
-FAR = 60.0  # beyond this distance from 0 the density is 0 in float64, and any x can stand for all
-
 
 def tail_and_density(distance: Array, is_wide: bool) -> tuple[Array, Array]:
-    """Return Phi(-x) and phi(x) for float64 x in [0, FAR], to float64's digits or to float32's."""
+    """Return Phi(-x) and phi(x) for float64 x in [0, 60], to float64's digits or to float32's."""
     density = _exp_minus_half_square(distance, is_wide)
     tail = _scaled_tail(distance) if is_wide else _scaled_tail_of_float32(distance)
     tail *= density

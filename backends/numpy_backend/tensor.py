@@ -40,20 +40,27 @@ def no_grad() -> Iterator[None]:
 
 
 class Node:
-    """A step on the tape: which tensors it used, and so where the gradients go."""
+    """A step on the tape: where what it used came from, and so where the gradients go.
 
-    __slots__ = ("name", "order", "parents", "retained", "versions")
+    That is a leaf, or the node of an intermediate result, whose values are kept by nobody who does
+    not need them.
+    """
 
-    def __init__(self, name: str, parents: tuple[Tensor | None, ...]) -> None:
+    __slots__ = ("name", "order", "parents", "requires_grad", "retained", "version", "versions")
+
+    def __init__(self, name: str, tensors: tuple[Tensor | None, ...]) -> None:
+        parents = tuple([None if x is None else x._node or x for x in tensors])
         self.name = name
-        self.parents: tuple[Tensor | None, ...] | None = parents
-        self.versions = [-1 if parent is None else parent._version for parent in parents]
+        self.parents: tuple[Node | Tensor | None, ...] | None = parents
+        self.versions = [-1 if parent is None else parent.version for parent in parents]
+        self.version: int = 0  # of its result: how often that was changed in place
+        self.requires_grad = True
         self.order = next(_order)
         self.retained: weakref.ref[Tensor] | None = None
 
     def gradients(
         self, grad_y: Array, retain_graph: bool
-    ) -> tuple[tuple[Tensor | None, ...], Sequence[Array | None]]:
+    ) -> tuple[tuple[Node | Tensor | None, ...], Sequence[Array | None]]:
         """Return the parents and a gradient for each, or None."""
         parents = self.parents
         if parents is None:
@@ -61,7 +68,7 @@ class Node:
                 f"backward: the tape behind this value was freed by an earlier backward() "
                 f"({self.name}); call the first one with retain_graph=True to go twice"
             )
-        if [-1 if parent is None else parent._version for parent in parents] != self.versions:
+        if [-1 if parent is None else parent.version for parent in parents] != self.versions:
             raise GradientError(
                 f"backward: an input of {self.name} was changed in place after the "
                 f"forward pass; call backward() before the optimizer's step()"
@@ -86,8 +93,8 @@ class Applied(Node):
 
     __slots__ = ("saved", "spec")
 
-    def __init__(self, spec: LayerSpec, saved: Any, parents: tuple[Tensor | None, ...]) -> None:
-        super().__init__(spec.name, parents)
+    def __init__(self, spec: LayerSpec, saved: Any, tensors: tuple[Tensor | None, ...]) -> None:
+        super().__init__(spec.name, tensors)
         self.spec = spec
         self.saved = saved
 
@@ -137,10 +144,10 @@ class Tensor:
         "__weakref__",
         "_grad",
         "_node",
-        "_version",
         "data",
         "is_parameter",
         "requires_grad",
+        "version",
     )
     # NumPy arrays leave `array * tensor` to the tensor; without this they would drop the tape.
     __array_ufunc__ = None
@@ -150,7 +157,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self._node = node
         self._grad: Tensor | None = None
-        self._version = 0
+        self.version: int = 0  # of a leaf: how often it was changed in place
         self.is_parameter = False
 
     # What it holds
@@ -257,7 +264,7 @@ class Tensor:
     def replace_(self, data: Array) -> None:
         """Put new values in place; a tape that still needs the old ones will refuse to run."""
         self.data[...] = data
-        self._version += 1
+        (self._node or self).version += 1
 
     def backward(self, gradient: Tensor | Array | None = None, retain_graph: bool = False) -> None:
         """Add the gradient of this value to .grad of every leaf that it was computed from.
@@ -272,20 +279,24 @@ class Tensor:
             )
         grads: dict[Node, Array] = {}
         waiting: list[tuple[int, Node]] = []
+        reached: set[Tensor] = set()  # leaves whose .grad is an array of this pass
 
-        def deliver(tensor: Tensor, grad: Array, among: Sequence[Array | None]) -> None:
-            node = tensor._node
-            if node is None:
-                tensor._add_grad(grad, among)
-            elif node in grads:
-                grads[node] = grads[node] + grad
+        def deliver(to: Node | Tensor, grad: Array, among: Sequence[Array | None]) -> None:
+            if isinstance(to, Tensor):
+                if to in reached and to._grad is not None:
+                    to._grad.data += grad
+                else:
+                    to._add_grad(grad, among)
+                    reached.add(to)
+            elif to in grads:
+                grads[to] = grads[to] + grad
             else:
-                grads[node] = grad
-                heapq.heappush(waiting, (-node.order, node))
+                grads[to] = grad
+                heapq.heappush(waiting, (-to.order, to))
 
         with np.errstate(all="ignore"):
             upstream = self._upstream(gradient)
-            deliver(self, upstream, (upstream, upstream))
+            deliver(self._node or self, upstream, (upstream, upstream))
             while waiting:
                 _, node = heapq.heappop(waiting)
                 grad_y = grads.pop(node)
@@ -463,12 +474,12 @@ def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any
         if name in tensors and tensors[name].requires_grad:
             raise no_gradient(spec, name)
     order = tensors if spec.variadic else spec.inputs
-    parents = tuple([tensors.get(name) for name in order])
+    used = tuple([tensors.get(name) for name in order])
     spared = KERNELS[spec.name].spared
     if spared is not None:
-        wanted = [parent is not None and parent.requires_grad for parent in parents]
+        wanted = [tensor is not None and tensor.requires_grad for tensor in used]
         saved = spared(saved, tuple(wanted))
-    return Tensor(y, True, Applied(spec, saved, parents))
+    return Tensor(y, True, Applied(spec, saved, used))
 
 
 def recompute(

@@ -10,6 +10,7 @@ from twingrad.backends.torch_backend import dropout, softmax
 from twingrad.backends.torch_backend.ordinary import is_ordinary
 
 MODERATE = 16.0  # size of scores that the fused kernel may see
+LARGE = 2.0**40  # size from which the products of masked numbers may overflow
 MANY = 1 << 14  # scores that are worth it, for its weights round where others are exact
 
 
@@ -26,7 +27,7 @@ def forward(
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
     only_causal = causal and mask is None
     visible = None if only_causal else _visible(query, key, mask, causal)
-    are_ordinary = all(is_ordinary(x) for x in (query, key, value))
+    are_ordinary = all(is_ordinary(x, LARGE) for x in (query, key, value))
     if keep is None and are_ordinary and _fits_fused_kernel(query, key, visible, scale):
         y = F.scaled_dot_product_attention(
             query, key, value, visible, is_causal=only_causal, scale=scale
@@ -46,6 +47,8 @@ def forward(
         (query, key, value), spoilt = _without_absent_values(query, key, value, visible)
     scores = (scale * (query @ key.mT)).masked_fill(~visible, -torch.inf)
     weights = softmax.forward(scores)
+    if not are_ordinary:  # or 0 * inf, on the way back, would be NaN
+        weights = weights.masked_fill(~visible, 0)
     if keep is not None:
         weights = dropout.forward(weights, keep, p)
     y = weights @ value
@@ -89,5 +92,7 @@ def _fits_fused_kernel(query: Tensor, key: Tensor, visible: Tensor | None, scale
     if visible is not None and not bool((visible.sum(dim=-1) > 1).all()):
         return False
     with torch.no_grad():
-        longest = [float(torch.linalg.vector_norm(x, dim=-1).max()) for x in (query, key)]
-    return abs(scale) * longest[0] * longest[1] <= MODERATE
+        query_size, key_size = (torch.linalg.vector_norm(x, dim=-1) for x in (query, key))
+    if not bool(query_size.all()):
+        return False  # equal scores have equal weights, from which the kernel's are a rounding away
+    return abs(scale) * float(query_size.max() * key_size.max()) <= MODERATE

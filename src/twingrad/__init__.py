@@ -3,6 +3,13 @@
 The folders beside this file are links to those of the same name at the top of the repository.
 """
 
+import os
+
+# OpenBLAS reads this as NumPy is imported: for how many cycles, as a power of 2, its threads wait
+# for another matrix product before they sleep. Its own 26 are tens of milliseconds, in which they
+# take a core from the threads of the other kernels.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+
 from twingrad.core.backend import Backend, LayerBackend, backends, load_backend, no_grad
 from twingrad.core.build import build, convert, tensor
 from twingrad.core.calls import (
