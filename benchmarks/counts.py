@@ -55,52 +55,59 @@ def count(call: Call) -> Counts:
     what was before.
     """
     set_num_threads(1)
-    for _ in range(WARM_UP):
-        call()
+    try:
+        for _ in range(WARM_UP):
+            call()
+        with _tracemalloc():
+            # Once more, since what the last call left behind is released in this one, and since
+            # Python keeps something for each function that it has traced.
+            _traced(call)
+            return _traced(call)
+    finally:
+        set_num_threads(None)
+
+
+def _traced(call: Call) -> Counts:
+    """Return the counts of one call, looking at the memory before each of its lines."""
     counts = dict.fromkeys(("kernels", "nodes", "large_arrays", "allocated_bytes"), 0)
     kernels = {
         getattr(function, "__code__", None)
         for function in (*chain.from_iterable(KERNELS.values()), *OPTIMIZERS.values())
     }
-    highest = 0
-    with _tracemalloc():
-        # Once more, since what the last call left behind is released in this one.
-        call()
-        before, _ = tracemalloc.get_traced_memory()
-        level = before
+    before, _ = tracemalloc.get_traced_memory()
+    highest = level = before
 
-        def look() -> None:
-            nonlocal highest, level
-            now, peak = tracemalloc.get_traced_memory()
-            rise = peak - level
-            if rise >= LARGE:
-                counts["large_arrays"] += 1
-                counts["allocated_bytes"] += rise
-            highest, level = max(highest, peak), now
-            tracemalloc.reset_peak()
-
-        def each_line(frame: FrameType, event: str, _: Any) -> Any:
-            look()
-            return each_line
-
-        def each_call(frame: FrameType, event: str, _: Any) -> Any:
-            code = frame.f_code
-            counts["kernels"] += code in kernels
-            counts["nodes"] += code is Node.__init__.__code__
-            if not code.co_filename.startswith(PACKAGE):
-                return None
-            look()
-            return each_line
-
+    def look() -> None:
+        nonlocal highest, level
+        now, peak = tracemalloc.get_traced_memory()
+        rise = peak - level
+        if rise >= LARGE:
+            counts["large_arrays"] += 1
+            counts["allocated_bytes"] += rise
+        highest, level = max(highest, peak), now
         tracemalloc.reset_peak()
-        traced_before = sys.gettrace()
-        sys.settrace(each_call)
-        try:
-            call()
-        finally:
-            sys.settrace(traced_before)
-            set_num_threads(None)
+
+    def each_line(frame: FrameType, event: str, _: Any) -> Any:
         look()
+        return each_line
+
+    def each_call(frame: FrameType, event: str, _: Any) -> Any:
+        code = frame.f_code
+        counts["kernels"] += code in kernels
+        counts["nodes"] += code is Node.__init__.__code__
+        if not code.co_filename.startswith(PACKAGE):
+            return None
+        look()
+        return each_line
+
+    tracemalloc.reset_peak()
+    traced_before = sys.gettrace()
+    sys.settrace(each_call)
+    try:
+        call()
+    finally:
+        sys.settrace(traced_before)
+    look()
     return {**counts, "peak_bytes": highest - before}
 
 

@@ -180,6 +180,36 @@ def test_omp_num_threads_is_respected(asked: str, found: int | None) -> None:
     assert int(done.stdout) == (found or int(done.stdout)) >= 1
 
 
+BEFORE_NUMPY = """
+import os, sys
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ["OPENBLAS_THREAD_TIMEOUT"])
+
+sys.meta_path.insert(0, Watch())
+import twingrad
+"""
+
+
+@pytest.mark.parametrize(("asked", "found"), [(None, "18"), ("20", "20")])
+def test_openblas_is_told_to_let_its_threads_sleep_before_it_is_loaded(
+    asked: str | None, found: str
+) -> None:
+    """It looks once, when NumPy is imported; whoever has set it knows better."""
+    name = "OPENBLAS_THREAD_TIMEOUT"
+    rest = {key: value for key, value in os.environ.items() if key != name}
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_NUMPY],
+        env=rest if asked is None else rest | {name: asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [found]
+
+
 def test_threads_are_those_of_the_process_or_as_set() -> None:
     assert get_num_threads() >= 1
     set_num_threads(7)

@@ -109,7 +109,7 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
         weights = _exp_from(top[at], _scores(query, key, view, tile))
         weights /= total[at]
         grad_weights = grad_y[at] @ value[seen].swapaxes(-1, -2)
-        if (view.mask is not None or view.causal) and not np.isfinite(grad_weights).all():
+        if not np.isfinite(grad_weights).all():
             grad_weights[weights == 0] = 0  # what is masked is absent, and 0 * inf would be NaN
         grad_weights = _dropped(grad_weights, view, tile)
         grad_value[seen] += _dropped(weights, view, tile).swapaxes(-1, -2) @ grad_y[at]

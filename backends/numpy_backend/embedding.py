@@ -36,8 +36,8 @@ def backward(grad_y: Array, saved: Saved) -> tuple[None, Array]:
     order = np.argsort(flat, kind="stable")
     used, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
     sums = grads[order[starts]].astype(np.float64)
-    for number in range(1, min(FEW, int(counts.max(initial=0)))):
-        more = np.flatnonzero((number < counts) & (counts <= FEW))
+    for number in range(1, FEW):
+        more = np.flatnonzero(number < counts)
         sums[more] += grads[order[starts[more] + number]]
     for often in np.flatnonzero(counts > FEW):
         sums[often] = sum_over(grads[order[starts[often] : starts[often] + counts[often]]], 0)

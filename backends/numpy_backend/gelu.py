@@ -47,7 +47,7 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
         near, is_wide = _near(x), x.dtype == np.float64
         if saved.approximate == "tanh":
             gate = _sigmoid(near, is_wide)
-            slope = _sigmoid_slope(near, gate, is_wide)
+            slope = _sigmoid_slope(near, gate)
         else:
             gate, slope = _phi(near, is_wide)
         slope *= near
@@ -80,14 +80,13 @@ def _sigmoid(x: Array, is_wide: bool) -> Array:
     return from_tail(_tail(-np.abs(x)), x) if is_wide else _tail(x)
 
 
-def _sigmoid_slope(x: Array, gate: Array, is_wide: bool) -> Array:
-    """Return the slope of that gate, 2u' * gate * (1 - gate), which is that at -x."""
-    tail = _tail(-np.abs(x)) if is_wide else gate  # 1 - gate has few digits where it is small
+def _sigmoid_slope(x: Array, gate: Array) -> Array:
+    """Return the slope of that gate, 2u' * gate * (1 - gate)."""
     slope = x * x
     slope *= 6 * SLOPE * CUBIC
     slope += 2 * SLOPE
-    slope *= tail
-    slope *= 1 - tail
+    slope *= gate
+    slope *= 1 - gate
     return slope
 
 

@@ -76,5 +76,6 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array | None, Array | 
 def _row_mean(x: Array, factor: Array | None = None) -> Array:
     """Return the mean of each row (..., n) of x, or of x * factor -> (..., 1)."""
     n = x.shape[-1]
-    sums = np.vecdot(x, np.ones(n, x.dtype) if factor is None else factor)
-    return np.asarray(sums / x.dtype.type(n))[..., None]
+    mean: Array = np.vecdot(x, np.ones(n, x.dtype) if factor is None else factor)[..., None]
+    mean /= x.dtype.type(n)
+    return mean
