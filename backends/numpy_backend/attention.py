@@ -10,7 +10,7 @@ from twingrad.backends.numpy_backend import blocks, dropout, softmax
 from twingrad.core.definitions import visible_pairs
 from twingrad.core.spec import Array
 
-LEAST_QUERIES = 64  # of a tile: fewer make matrix products slow
+LEAST_QUERIES = 32  # of a tile: fewer make matrix products slow
 
 
 class Saved(NamedTuple):
