@@ -206,6 +206,17 @@ def test_two_backward_calls_add_up(backend: str) -> None:
 
 
 @both_backends
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_leaf_that_is_used_twice_adds_up_over_two_calls(
+    shape: tuple[int, ...], backend: str
+) -> None:
+    x = leaf(np.full(shape, 3.0), backend)
+    for _ in range(2):
+        (x * x + x).sum().backward()
+    np.testing.assert_array_equal(values(x.grad), np.full(shape, 14.0), strict=True)
+
+
+@both_backends
 def test_retain_graph_lets_backward_go_twice(backend: str) -> None:
     x = leaf([1.0, 2.0], backend)
     loss = (x * x).sum()

@@ -283,11 +283,8 @@ class Tensor:
 
         def deliver(to: Node | Tensor, grad: Array, among: Sequence[Array | None]) -> None:
             if isinstance(to, Tensor):
-                if to in reached and to._grad is not None:
-                    to._grad.data += grad
-                else:
-                    to._add_grad(grad, among)
-                    reached.add(to)
+                to._add_grad(grad, among, to in reached)
+                reached.add(to)
             elif to in grads:
                 grads[to] = grads[to] + grad
             else:
@@ -302,17 +299,18 @@ class Tensor:
                 grad_y = grads.pop(node)
                 retained = node.retained() if node.retained else None
                 if retained is not None:
-                    retained._add_grad(grad_y, (grad_y, grad_y))
+                    retained._add_grad(grad_y, (grad_y, grad_y), False)
                 parents, new = node.gradients(grad_y, retain_graph)
                 among = (grad_y, *new)
                 for parent, grad in zip(parents, new, strict=True):
                     if grad is not None and parent is not None and parent.requires_grad:
                         deliver(parent, grad, among)
 
-    def _add_grad(self, grad: Array, among: Sequence[Array | None]) -> None:
+    def _add_grad(self, grad: Array, among: Sequence[Array | None], in_place: bool) -> None:
         """Add to .grad, or keep `grad` itself, unless it is a view or stands twice in `among`."""
         if self._grad is not None:
-            grad = self._grad.data + grad
+            total = np.add(self._grad.data, grad, out=self._grad.data if in_place else None)
+            grad = np.asarray(total)  # of two arrays without axes, NumPy makes a mere number
         elif grad.base is not None or [one is grad for one in among].count(True) > 1:
             grad = grad.copy()
         self._grad = Tensor(grad)
