@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.benchmarks.environment import cores
+from twingrad.core.environment import cores
 
 PRODUCT = (2048, 768, 3072)  # rows, inner length and columns of the product that is timed
 WORKING_SETS = (2**18, 2**21, 2**24, 2**27)  # bytes: one for each level of the caches, and memory

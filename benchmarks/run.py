@@ -21,12 +21,12 @@ from twingrad.benchmarks import (
     bench_optimizers,
     bench_scaling,
 )
-from twingrad.benchmarks.environment import environment, summary
 from twingrad.benchmarks.growth import growths
 from twingrad.benchmarks.limits import Limits, measure_limits
 from twingrad.benchmarks.measure import Case, Row, measure
 from twingrad.benchmarks.peers.choice import PEERS
 from twingrad.benchmarks.report import growth_table, table
+from twingrad.core.environment import environment, summary
 from twingrad.core.layers import LAYERS
 
 SUITES: dict[str, Callable[..., Iterator[Case]]] = {

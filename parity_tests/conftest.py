@@ -19,9 +19,10 @@ from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
-from twingrad.parity_tests import options, replay
-from twingrad.parity_tests.checks import Disagreement
-from twingrad.parity_tests.record import RECORD
+from twingrad.parity_tests.judge import options
+from twingrad.parity_tests.judge.checks import Disagreement
+from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.runs import replay
 
 OURS = ("numpy", "torch")
 FAILED: set[str | None] = set()  # the layers that have broken a law in this process

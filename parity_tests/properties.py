@@ -24,10 +24,10 @@ from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
-from twingrad.parity_tests.bounds import derived
-from twingrad.parity_tests.options import DTYPES
-from twingrad.parity_tests.oracle import precise
-from twingrad.parity_tests.strategies import Case, cases, large_cases, optimizer_settings
+from twingrad.parity_tests.judge.bounds import derived
+from twingrad.parity_tests.judge.options import DTYPES
+from twingrad.parity_tests.judge.oracle import precise
+from twingrad.parity_tests.judge.strategies import Case, cases, large_cases, optimizer_settings
 
 Inputs = dict[str, Any]  # arrays by name, or None for one that is left out
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import twingrad as tg
-from twingrad.parity_tests.options import options
+from twingrad.parity_tests.judge.options import options
 
 NAN, INF = float("nan"), float("inf")
 

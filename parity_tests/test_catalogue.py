@@ -16,11 +16,11 @@ import pytest
 
 import twingrad as tg
 from twingrad.core.spec import Array, OptimizerSpec
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.bounds import FUNCTION, bounds
-from twingrad.parity_tests.checks import check_forward, check_gradient
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.bounds import FUNCTION, bounds
+from twingrad.parity_tests.judge.checks import check_forward, check_gradient
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import Case
 from twingrad.parity_tests.test_layouts import LAYOUTS
 
 INF = float("inf")

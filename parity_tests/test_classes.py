@@ -10,9 +10,9 @@ from hypothesis import given
 
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, LayerSpec
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case, cases
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import Case, cases
 
 SPECIAL = st.sampled_from([np.nan, np.inf, -np.inf])
 NAN = st.just(np.nan)

@@ -17,9 +17,9 @@ from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec, Structural
-from twingrad.parity_tests.bounds import BOUNDS
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import CALLS, NUMBERS
+from twingrad.parity_tests.judge.bounds import BOUNDS
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import CALLS, NUMBERS
 
 PACKAGE = Path(twingrad.__file__).parent
 BACKENDS = ("numpy_backend", "torch_backend")

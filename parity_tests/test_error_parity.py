@@ -19,8 +19,8 @@ from twingrad.core.errors import (
     UnknownNameError,
 )
 from twingrad.core.spec import Arrays, LayerSpec, OptimizerSpec
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import input_dtype
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import input_dtype
 
 LENGTHS = {"...": (2,)}  # of named dimensions: 3, 4, 5 in the order of their appearance
 

@@ -22,7 +22,7 @@ import twingrad as tg
 from twingrad.backends.numpy_backend.kernels import KERNELS, Kernel
 from twingrad.core.backend import load_backend, supports
 from twingrad.core.spec import Array, Arrays
-from twingrad.parity_tests.options import options
+from twingrad.parity_tests.judge.options import options
 
 LENGTHS = (1, 2, 3, 7, 16, 33, 128)
 Draw = Callable[..., Any]

@@ -14,15 +14,21 @@ import pytest
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.core.spec import Array
 from twingrad.parity_tests import faults
-from twingrad.parity_tests.exhaustive import run as sweeps
-from twingrad.parity_tests.exhaustive.functions import FUNCTIONS
-from twingrad.parity_tests.exhaustive.sweep import BLOCK, Tally, floats, number_of_floats, sweep
-from twingrad.parity_tests.options import options
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.runs.exhaustive import run as sweeps
+from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
+from twingrad.parity_tests.runs.exhaustive.sweep import (
+    BLOCK,
+    Tally,
+    floats,
+    number_of_floats,
+    sweep,
+)
 
 ALL = number_of_floats("float16")
 # Half a unit for the last rounding; float16 is computed in float32, whose own rounding comes first.
 CORRECTLY_ROUNDED = 0.5 + 2.0**-13
-RESULTS = Path(__file__).parent / "results" / sweeps.RESULT
+RESULTS = Path(__file__).parent / "runs" / "results" / sweeps.RESULT
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,12 @@ from twingrad.core.backend import load_backend
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.spec import Array, LayerSpec
-from twingrad.parity_tests import faults, oracle
-from twingrad.parity_tests.bounds import bounds
-from twingrad.parity_tests.checks import gradients
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case, large_cases
+from twingrad.parity_tests import faults
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.bounds import bounds
+from twingrad.parity_tests.judge.checks import gradients
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import Case, large_cases
 
 CASES = 30  # drawn once and for all: the gate compares maxima, which a few cases leave to chance
 SAMPLES = 16  # elements of each input whose gradient the oracle is asked for, one by one

@@ -4,8 +4,8 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from twingrad.core.spec import LayerSpec
-from twingrad.parity_tests.checks import check_forward
-from twingrad.parity_tests.strategies import cases, large_cases
+from twingrad.parity_tests.judge.checks import check_forward
+from twingrad.parity_tests.judge.strategies import cases, large_cases
 
 
 @given(data=st.data())

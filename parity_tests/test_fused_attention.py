@@ -13,8 +13,8 @@ from hypothesis import given
 import twingrad as tg
 from twingrad.backends.torch_backend import attention
 from twingrad.core.layers import LAYERS
-from twingrad.parity_tests.checks import check_forward, check_gradient
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge.checks import check_forward, check_gradient
+from twingrad.parity_tests.judge.strategies import Case
 
 pytestmark = pytest.mark.about("attention")
 FUSED = F.scaled_dot_product_attention

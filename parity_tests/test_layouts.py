@@ -8,9 +8,9 @@ from hypothesis import given
 
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, LayerSpec
-from twingrad.parity_tests.checks import check_forward, check_gradient
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case, calls, cases, input_dtype, output_shape
+from twingrad.parity_tests.judge.checks import check_forward, check_gradient
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import Case, calls, cases, input_dtype, output_shape
 
 
 def fortran(array: Array) -> Array:

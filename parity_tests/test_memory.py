@@ -11,8 +11,8 @@ from hypothesis import given
 
 import twingrad as tg
 from twingrad.core.spec import OptimizerSpec
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import SHAPE, optimizer_settings
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import SHAPE, optimizer_settings
 
 
 @given(data=st.data())

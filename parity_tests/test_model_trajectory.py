@@ -12,8 +12,8 @@ from twingrad.core.errors import SettingError
 from twingrad.core.spec import Array
 from twingrad.models.mlp.training import Settings, loss_curve
 from twingrad.parity_tests import faults
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.trajectory import MODELS, Run, compare, compare_runs, in_words
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.runs.trajectory import MODELS, Run, compare, compare_runs, in_words
 
 EPOCHS = 200
 AGREEMENT = 1e-10  # of the loss, after every epoch: what the project promises for float64

@@ -13,9 +13,10 @@ import typer
 
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
 from twingrad.core.errors import SettingError, UnknownNameError
-from twingrad.parity_tests.mutants import command, judge, run
-from twingrad.parity_tests.mutants.judge import Judge, Verdict
-from twingrad.parity_tests.mutants.kernels import (
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.runs.mutants import command, judge, run
+from twingrad.parity_tests.runs.mutants.judge import Judge, Verdict
+from twingrad.parity_tests.runs.mutants.kernels import (
     Mutant,
     executed,
     installed,
@@ -25,9 +26,8 @@ from twingrad.parity_tests.mutants.kernels import (
     sample,
     subjects,
 )
-from twingrad.parity_tests.mutants.operators import FAMILIES, OPERATORS
-from twingrad.parity_tests.mutants.survivors import reasons, stale
-from twingrad.parity_tests.options import options
+from twingrad.parity_tests.runs.mutants.operators import FAMILIES, OPERATORS
+from twingrad.parity_tests.runs.mutants.survivors import reasons, stale
 
 ENOUGH = 1500  # mutants in all
 SAMPLED = 80

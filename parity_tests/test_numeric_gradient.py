@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 
 from twingrad.core.spec import LayerSpec
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.bounds import bounds, derived
-from twingrad.parity_tests.checks import gradients
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case, large_cases
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.bounds import bounds, derived
+from twingrad.parity_tests.judge.checks import gradients
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import Case, large_cases
 
 
 def adjoint_gap(case: Case, backend: str) -> tuple[float, float]:

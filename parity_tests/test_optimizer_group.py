@@ -13,8 +13,8 @@ from hypothesis import given
 import twingrad as tg
 from twingrad.backends.numpy_backend import blocks, flat
 from twingrad.core.spec import Array, OptimizerSpec
+from twingrad.parity_tests.judge.strategies import optimizer_settings
 from twingrad.parity_tests.properties import OPTIMIZER_CLASSES
-from twingrad.parity_tests.strategies import optimizer_settings
 
 BACKENDS = ("numpy", "torch")
 STEPS = 4

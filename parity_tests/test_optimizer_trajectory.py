@@ -8,10 +8,10 @@ from hypothesis import given
 
 import twingrad as tg
 from twingrad.core.spec import OptimizerSpec
-from twingrad.parity_tests.checks import check_walk, compare_weights
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.recurrence import Recurrence
-from twingrad.parity_tests.strategies import SHAPE, optimizer_settings, walks
+from twingrad.parity_tests.judge.checks import check_walk, compare_weights
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.recurrence import Recurrence
+from twingrad.parity_tests.judge.strategies import SHAPE, optimizer_settings, walks
 
 
 @given(data=st.data())

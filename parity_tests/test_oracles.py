@@ -9,9 +9,9 @@ from hypothesis import given
 from twingrad.core import definitions
 from twingrad.core.layers import LAYERS
 from twingrad.core.spec import Array, LayerSpec
-from twingrad.parity_tests import votes
-from twingrad.parity_tests.strategies import Case, cases
-from twingrad.parity_tests.textbook import TEXTBOOK
+from twingrad.parity_tests.judge import votes
+from twingrad.parity_tests.judge.strategies import Case, cases
+from twingrad.parity_tests.judge.textbook import TEXTBOOK
 
 
 @given(data=st.data())

@@ -29,7 +29,7 @@ from twingrad.core.backend import load_backend, supports
 from twingrad.core.definitions import visible_pairs
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
 from twingrad.parity_tests import faults
-from twingrad.parity_tests.options import options
+from twingrad.parity_tests.judge.options import options
 from twingrad.parity_tests.properties import (
     BIT_FOR_BIT,
     PROPERTIES,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from twingrad.core.spec import LayerSpec, OptimizerSpec
-from twingrad.parity_tests.checks import check
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.witnesses import Witness, witnesses
+from twingrad.parity_tests.judge.checks import check
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.witnesses import Witness, witnesses
 
 
 def hold(found: list[Witness]) -> None:

@@ -16,12 +16,12 @@ import twingrad as tg
 from twingrad.core.backend import load_backend
 from twingrad.core.calls import layer
 from twingrad.core.spec import Array
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.bounds import bounds
-from twingrad.parity_tests.checks import gradients
-from twingrad.parity_tests.exhaustive.functions import FUNCTIONS
-from twingrad.parity_tests.exhaustive.sweep import Tally, number_of_floats, sweep
-from twingrad.parity_tests.strategies import Case, cases, large_cases
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.bounds import bounds
+from twingrad.parity_tests.judge.checks import gradients
+from twingrad.parity_tests.judge.strategies import Case, cases, large_cases
+from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
+from twingrad.parity_tests.runs.exhaustive.sweep import Tally, number_of_floats, sweep
 
 # The handwritten kernels that promise it, with the tensors that they promise it of.
 ROUNDED_ONCE = {

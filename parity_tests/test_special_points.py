@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import twingrad as tg
-from twingrad.parity_tests.options import options
+from twingrad.parity_tests.judge.options import options
 
 INF = float("inf")
 

@@ -13,10 +13,10 @@ import twingrad as tg
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.core.calls import layer
 from twingrad.core.spec import LayerSpec
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.checks import check_forward
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import Case, cases
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.checks import check_forward
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import Case, cases
 
 INF, NAN = float("inf"), float("nan")
 MOST = float(np.finfo(np.float32).max)

@@ -8,9 +8,9 @@ from hypothesis import given
 
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import LayerSpec
-from twingrad.parity_tests import oracle
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.strategies import cases
+from twingrad.parity_tests.judge import oracle
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.strategies import cases
 
 
 @given(data=st.data())

@@ -19,7 +19,7 @@ import twingrad as tg
 from twingrad.core import backend as core_backend
 from twingrad.core.errors import BackendError, DTypeError, GradientError
 from twingrad.core.spec import Array, LayerSpec
-from twingrad.parity_tests.strategies import cases
+from twingrad.parity_tests.judge.strategies import cases
 
 BACKENDS = ("numpy", "torch")
 both_backends = pytest.mark.parametrize("backend", BACKENDS)

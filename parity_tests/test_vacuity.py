@@ -22,7 +22,6 @@ from twingrad.core.optimizers import OPTIMIZERS as OPTIMIZER_SPECS
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import (
     faults,
-    oracle,
     test_classes,
     test_error_parity,
     test_forward,
@@ -33,10 +32,9 @@ from twingrad.parity_tests import (
     test_oracles,
     test_stability,
     test_structure,
-    textbook,
-    votes,
 )
-from twingrad.parity_tests.record import RECORD
+from twingrad.parity_tests.judge import oracle, textbook, votes
+from twingrad.parity_tests.judge.record import RECORD
 
 EXAMPLES = 100
 # The laws that are asked of every backend; those of models have their planted faults beside them.

@@ -23,9 +23,14 @@ from twingrad.core import backend as registry
 from twingrad.core.backend import ForeignBackend, load_backend, owner, supports
 from twingrad.core.errors import BackendError, DataError, TwingradError, UnknownNameError
 from twingrad.core.spec import Arrays, LayerSpec, Settings
-from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient, gradients
-from twingrad.parity_tests.options import Options, options, use
-from twingrad.parity_tests.strategies import cases
+from twingrad.parity_tests.judge.checks import (
+    Disagreement,
+    check_forward,
+    check_gradient,
+    gradients,
+)
+from twingrad.parity_tests.judge.options import Options, options, use
+from twingrad.parity_tests.judge.strategies import cases
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")

@@ -12,10 +12,11 @@ from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
-from twingrad.parity_tests import constants, replay, witnesses
-from twingrad.parity_tests.bounds import bounds, derived
-from twingrad.parity_tests.checks import Disagreement, check_gradient
-from twingrad.parity_tests.strategies import Case, Walk
+from twingrad.parity_tests.judge import constants, witnesses
+from twingrad.parity_tests.judge.bounds import bounds, derived
+from twingrad.parity_tests.judge.checks import Disagreement, check_gradient
+from twingrad.parity_tests.judge.strategies import Case, Walk
+from twingrad.parity_tests.runs import replay
 
 DTYPES = ("float32", "float64")
 

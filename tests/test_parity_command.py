@@ -14,10 +14,11 @@ import pytest
 from rich.console import Console
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.benchmarks.environment import cpu_features
-from twingrad.parity_tests import dispatch, options
+from twingrad.core.environment import cpu_features
 from twingrad.parity_tests.faults import distorted_gradient
-from twingrad.parity_tests.suite import Collector, print_findings, run, table
+from twingrad.parity_tests.judge import options
+from twingrad.parity_tests.runs import dispatch
+from twingrad.parity_tests.runs.suite import Collector, print_findings, run, table
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

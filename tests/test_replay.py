@@ -19,10 +19,10 @@ from twingrad.core.errors import DataError
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
-from twingrad.parity_tests import options
 from twingrad.parity_tests.faults import distorted_gradient
-from twingrad.parity_tests.replay import load, save
-from twingrad.parity_tests.strategies import Case, Walk, cases, walks
+from twingrad.parity_tests.judge import options
+from twingrad.parity_tests.judge.strategies import Case, Walk, cases, walks
+from twingrad.parity_tests.runs.replay import load, save
 
 
 @settings(

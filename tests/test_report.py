@@ -18,11 +18,11 @@ from rich.progress import Progress
 
 from twingrad.core.files import OutputError
 from twingrad.core.layers import LAYERS
-from twingrad.parity_tests import report
-from twingrad.parity_tests.options import Options
-from twingrad.parity_tests.record import BINS, Record
-from twingrad.parity_tests.strategies import Case
-from twingrad.parity_tests.suite import Collector, Row
+from twingrad.parity_tests.judge.options import Options
+from twingrad.parity_tests.judge.record import BINS, Record
+from twingrad.parity_tests.judge.strategies import Case
+from twingrad.parity_tests.runs import report
+from twingrad.parity_tests.runs.suite import Collector, Row
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

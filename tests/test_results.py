@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from twingrad.parity_tests import exhaustive
-from twingrad.parity_tests.exhaustive import run as sweeps
-from twingrad.parity_tests.mutants import page as mutants
+from twingrad.parity_tests.runs import exhaustive
+from twingrad.parity_tests.runs.exhaustive import run as sweeps
+from twingrad.parity_tests.runs.mutants import page as mutants
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(str(exhaustive.__file__)).parents[1] / "results"

@@ -92,7 +92,7 @@ def layers(
 
 def info(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show versions, processor, BLAS, threads and backends, to paste into a bug report."""
-    from twingrad.benchmarks.environment import environment
+    from twingrad.core.environment import environment
 
     facts = environment()
     if json:
@@ -105,7 +105,7 @@ def info(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fal
 
 def info_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return an environment as pairs of a name and what is to be said of it."""
-    from twingrad.benchmarks.environment import library_lines
+    from twingrad.core.environment import library_lines
 
     cpu, torch = facts["cpu"], facts["torch"]
     variables = dict.fromkeys(VARIABLES, "not set") | facts["variables"]

@@ -22,8 +22,8 @@ from twingrad.models.bert.fill_mask_command import fill_mask, next_sentence
 from twingrad.models.bert.train_command import train_bert
 from twingrad.models.bert.vocab_command import vocab
 from twingrad.models.mlp.command import predict, train_mlp
-from twingrad.parity_tests.command import parity
-from twingrad.parity_tests.mutants.command import mutants
+from twingrad.parity_tests.runs.command import parity
+from twingrad.parity_tests.runs.mutants.command import mutants
 
 app = typer.Typer(
     name="twingrad",

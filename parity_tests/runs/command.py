@@ -15,7 +15,7 @@ from twingrad.core.backend import load_backend
 from twingrad.core.build import default_backend
 from twingrad.core.errors import INTERRUPTED, BackendError, SettingError
 from twingrad.core.random import check_seed
-from twingrad.parity_tests.options import (
+from twingrad.parity_tests.judge.options import (
     FAILURES,
     PROFILES,
     Options,
@@ -138,7 +138,7 @@ def parity(
 
 
 def _laws(console: Console, options: Options, jobs: int, report: Path | None) -> None:
-    from twingrad.parity_tests import suite
+    from twingrad.parity_tests.runs import suite
 
     started = time.monotonic()
     collector, output, code = suite.run(options, jobs)
@@ -158,7 +158,7 @@ def _laws(console: Console, options: Options, jobs: int, report: Path | None) ->
         highlight=False,
     )
     if report is not None:
-        from twingrad.parity_tests.report import write
+        from twingrad.parity_tests.runs.report import write
 
         console.print(f"report: {write(report, collector, seconds)}", highlight=False)
     if collector.failed or code:
@@ -166,9 +166,9 @@ def _laws(console: Console, options: Options, jobs: int, report: Path | None) ->
 
 
 def _replay(console: Console, file: Path) -> None:
-    from twingrad.parity_tests.checks import Disagreement, check
-    from twingrad.parity_tests.replay import load
-    from twingrad.parity_tests.strategies import Case
+    from twingrad.parity_tests.judge.checks import Disagreement, check
+    from twingrad.parity_tests.runs.replay import load
+    from twingrad.parity_tests.judge.strategies import Case
 
     case = load(file)
     try:
@@ -181,8 +181,8 @@ def _replay(console: Console, file: Path) -> None:
 
 
 def _exhaustive(console: Console, options: Options, jobs: int) -> None:
-    from twingrad.parity_tests.exhaustive import run as sweeps
-    from twingrad.parity_tests.exhaustive.functions import FUNCTIONS
+    from twingrad.parity_tests.runs.exhaustive import run as sweeps
+    from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
 
     wanted = [
         name
@@ -202,7 +202,7 @@ def _exhaustive(console: Console, options: Options, jobs: int) -> None:
 
 
 def _trajectory(console: Console, options: Options, model: str) -> None:
-    from twingrad.parity_tests import trajectory
+    from twingrad.parity_tests.runs import trajectory
 
     parted = trajectory.compare(model, options.backends, options.seed or 0)
     console.print(trajectory.in_words(parted), markup=False, highlight=False, soft_wrap=True)
@@ -211,7 +211,7 @@ def _trajectory(console: Console, options: Options, model: str) -> None:
 
 
 def _dispatch(console: Console, options: Options, jobs: int) -> None:
-    from twingrad.parity_tests import dispatch
+    from twingrad.parity_tests.runs import dispatch
 
     runs = dispatch.run(options, jobs)
     for one in runs:
@@ -224,8 +224,9 @@ def _dispatch(console: Console, options: Options, jobs: int) -> None:
 
 
 def _calibrate(console: Console, options: Options, jobs: int) -> None:
-    from twingrad.benchmarks.environment import environment
-    from twingrad.parity_tests import constants, dispatch, suite, witnesses
+    from twingrad.core.environment import environment
+    from twingrad.parity_tests.judge import constants, witnesses
+    from twingrad.parity_tests.runs import dispatch, suite
 
     measuring = replace(options, calibrating=True)
     collector, _, code = suite.run(measuring, jobs, suite.MEASURING)

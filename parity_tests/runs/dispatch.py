@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from twingrad.benchmarks.environment import cpu_features
+from twingrad.core.environment import cpu_features
 from twingrad.core.errors import BackendError
-from twingrad.parity_tests.options import Options
-from twingrad.parity_tests.witnesses import Recorded
+from twingrad.parity_tests.judge.options import Options
+from twingrad.parity_tests.judge.witnesses import Recorded
 
 V3, V4 = "X86_V3", "X86_V4"
 NO_V4 = "AVX512_ICL AVX512_SPR X86_V4"
@@ -86,7 +86,7 @@ def run(options: Options, jobs: int) -> list[Run]:
 
 def measured(file: Path) -> list[list[Recorded]]:
     """Return the errors on each witness of a file, under each setting."""
-    program = "from twingrad.parity_tests.witnesses import main; main()"
+    program = "from twingrad.parity_tests.judge.witnesses import main; main()"
     found = []
     for setting in SETTINGS:
         done = subprocess.run(
@@ -150,7 +150,7 @@ def _run(setting: Setting, options: Options, jobs: int) -> Run:
 
 # What NumPy and torch say that they use, in a process that has been told.
 KERNELS = """
-from twingrad.benchmarks.environment import environment
+from twingrad.core.environment import environment
 facts = environment()
 used = ["numpy " + (facts["cpu"]["features"] or ["baseline"])[-1]]
 used += [library["architecture"] for library in facts["blas"] if library["architecture"]]

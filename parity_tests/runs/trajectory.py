@@ -21,10 +21,10 @@ from twingrad.core.errors import SettingError
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.models.mlp.datasets import points
 from twingrad.models.mlp.model import MLP
-from twingrad.parity_tests.checks import Disagreement, check_forward, check_gradient
-from twingrad.parity_tests.options import Options, options, use
-from twingrad.parity_tests.record import RECORD
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge.checks import Disagreement, check_forward, check_gradient
+from twingrad.parity_tests.judge.options import Options, options, use
+from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.strategies import Case
 
 STEPS = 200
 BATCH = 20  # rows

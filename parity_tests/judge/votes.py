@@ -16,9 +16,9 @@ import numpy as np
 from twingrad.core.backend import load_backend
 from twingrad.core.errors import TwingradError
 from twingrad.core.spec import Array
-from twingrad.parity_tests import oracle, textbook
-from twingrad.parity_tests.bounds import derived
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge import oracle, textbook
+from twingrad.parity_tests.judge.bounds import derived
+from twingrad.parity_tests.judge.strategies import Case
 
 DEFINITION, MANY_DIGITS = "definition", "mpmath"
 NUDGE = 2.0**-20  # relative: how far inputs are moved to see how much a result moves

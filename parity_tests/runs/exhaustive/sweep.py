@@ -11,7 +11,7 @@ import torch
 
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array
-from twingrad.parity_tests.exhaustive.functions import Direction, Function
+from twingrad.parity_tests.runs.exhaustive.functions import Direction, Function
 
 BLOCK = 2**16  # floats at a time, so that all that is computed from them stays in the cache
 LIMITS = (0.5, 0.501, 1.0, 2.0, 4.0, 100.0, 1e4)  # ulp: how many results are above each

@@ -16,7 +16,7 @@ import numpy as np
 
 from twingrad.core.layers import LAYERS
 from twingrad.core.spec import Array, Arrays
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge.strategies import Case
 
 DIGITS = 60
 DIGITS_OF_A_DIFFERENCE = 400  # so that a gradient of 1e-300 of the function can be seen

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from twingrad.parity_tests.mutants.kernels import Mutant
+from twingrad.parity_tests.runs.mutants.kernels import Mutant
 
 FILE = Path(__file__).parent / "survivors.toml"
 Key = tuple[str, str, str, str, str]  # file, function, operator, original line, mutated line

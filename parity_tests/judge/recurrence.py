@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from twingrad.core.spec import Array, Arrays, OptimizerSpec
-from twingrad.parity_tests.bounds import roundings
-from twingrad.parity_tests.oracle import precise
+from twingrad.parity_tests.judge.bounds import roundings
+from twingrad.parity_tests.judge.oracle import precise
 
 
 class Recurrence:

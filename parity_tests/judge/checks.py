@@ -13,13 +13,13 @@ import numpy as np
 import twingrad as tg
 from twingrad.core.backend import load_backend
 from twingrad.core.spec import Array, Arrays
-from twingrad.parity_tests import oracle, votes
-from twingrad.parity_tests.bounds import derived, scaled
-from twingrad.parity_tests.constants import constant
-from twingrad.parity_tests.options import options
-from twingrad.parity_tests.record import RECORD
-from twingrad.parity_tests.recurrence import Recurrence
-from twingrad.parity_tests.strategies import SHAPE, Case, Walk
+from twingrad.parity_tests.judge import oracle, votes
+from twingrad.parity_tests.judge.bounds import derived, scaled
+from twingrad.parity_tests.judge.constants import constant
+from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.recurrence import Recurrence
+from twingrad.parity_tests.judge.strategies import SHAPE, Case, Walk
 
 STEPS = 200  # of an optimizer's walk
 RATCHET = 1.5

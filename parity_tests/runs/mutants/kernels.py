@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 
 from twingrad.backends import numpy_backend
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
-from twingrad.parity_tests.mutants.operators import OPERATORS, Edit, Scope
+from twingrad.parity_tests.runs.mutants.operators import OPERATORS, Edit, Scope
 
 PACKAGE = numpy_backend.__name__
 FOLDER = Path(numpy_backend.__file__).parent

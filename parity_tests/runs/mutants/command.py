@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from twingrad.benchmarks.environment import cores
+from twingrad.core.environment import cores
 from twingrad.core.backend import load_backend
 from twingrad.core.errors import BackendError, SettingError, UnknownNameError
 from twingrad.core.files import whole_file
 from twingrad.core.random import check_seed
-from twingrad.parity_tests.mutants.kernels import Mutant, kernel_names, sample
-from twingrad.parity_tests.mutants.kernels import mutants as mutants_of
-from twingrad.parity_tests.mutants.operators import FAMILIES, OPERATORS
-from twingrad.parity_tests.mutants.survivors import stale
+from twingrad.parity_tests.runs.mutants.kernels import Mutant, kernel_names, sample
+from twingrad.parity_tests.runs.mutants.kernels import mutants as mutants_of
+from twingrad.parity_tests.runs.mutants.operators import FAMILIES, OPERATORS
+from twingrad.parity_tests.runs.mutants.survivors import stale
 
 if TYPE_CHECKING:
-    from twingrad.parity_tests.mutants.run import Result, Results
+    from twingrad.parity_tests.runs.mutants.run import Result, Results
 
 EXAMPLES = 20  # cases of each law: as many as a run of the suite draws by default
 
@@ -71,7 +71,7 @@ def mutants(
     found = _judged(chosen, seed, jobs)
     results = found.of
     seconds = time.monotonic() - started
-    from twingrad.parity_tests.mutants.run import document, totals
+    from twingrad.parity_tests.runs.mutants.run import document, totals
 
     console = Console()
     console.print(table(results))
@@ -100,7 +100,7 @@ def _parsed(what: str, text: str, known: Collection[str]) -> list[str]:
 
 
 def _judged(chosen: list[Mutant], seed: int, jobs: int) -> Results:
-    from twingrad.parity_tests.mutants.run import run
+    from twingrad.parity_tests.runs.mutants.run import run
 
     columns = (
         TextColumn("{task.description}"),
@@ -152,7 +152,7 @@ def _cell(results: Sequence[Result]) -> str:
 
 def print_summary(console: Console, results: Sequence[Result], seconds: float, seed: int) -> None:
     """Print what became of all mutants, and which laws killed them."""
-    from twingrad.parity_tests.mutants.run import by_law, totals
+    from twingrad.parity_tests.runs.mutants.run import by_law, totals
 
     count = totals(results)
     share = 100 * count["killed"] / (count["mutants"] - count["equivalent"] or 1)

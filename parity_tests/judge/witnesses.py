@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from twingrad.core.files import whole_file
-from twingrad.parity_tests import replay
-from twingrad.parity_tests.checks import check
-from twingrad.parity_tests.constants import rounded_up
-from twingrad.parity_tests.record import RECORD
-from twingrad.parity_tests.strategies import Case, Walk
+from twingrad.parity_tests.judge.checks import check
+from twingrad.parity_tests.judge.constants import rounded_up
+from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.strategies import Case, Walk
+from twingrad.parity_tests.runs import replay
 
 FILE = Path(__file__).parent / "witnesses.json"
 SCHEMA = 1

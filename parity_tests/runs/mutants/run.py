@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from twingrad.benchmarks.environment import versions
+from twingrad.core.environment import versions
 from twingrad.core.errors import TwingradError
-from twingrad.parity_tests.mutants.judge import (
+from twingrad.parity_tests.runs.mutants.judge import (
     ERROR,
     LAWS,
     TIMEOUT,
     Judge,
     Verdict,
 )
-from twingrad.parity_tests.mutants.kernels import Mutant
-from twingrad.parity_tests.mutants.operators import OPERATORS
-from twingrad.parity_tests.mutants.survivors import reasons
+from twingrad.parity_tests.runs.mutants.kernels import Mutant
+from twingrad.parity_tests.runs.mutants.operators import OPERATORS
+from twingrad.parity_tests.runs.mutants.survivors import reasons
 
 SCHEMA = 1
 PATIENCE = 1.0  # seconds between two looks whether the workers are alive

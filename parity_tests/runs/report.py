@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import twingrad
-from twingrad.benchmarks.environment import environment
+from twingrad.core.environment import environment
 from twingrad.core.files import whole_file
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
-from twingrad.parity_tests.constants import constant, recorded
-from twingrad.parity_tests.options import DTYPES, FAILURES, Options
-from twingrad.parity_tests.record import BINS, FIRST
-from twingrad.parity_tests.suite import Collector
+from twingrad.parity_tests.judge.constants import constant, recorded
+from twingrad.parity_tests.judge.options import DTYPES, FAILURES, Options
+from twingrad.parity_tests.judge.record import BINS, FIRST
+from twingrad.parity_tests.runs.suite import Collector
 
 SCHEMA = 1
 HERE = Path(__file__).parent

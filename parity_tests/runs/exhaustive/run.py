@@ -20,12 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 import twingrad
-from twingrad.benchmarks.environment import environment
+from twingrad.core.environment import environment
 from twingrad.core.errors import DataError
 from twingrad.core.files import whole_file
 from twingrad.core.layers import LAYERS
-from twingrad.parity_tests.exhaustive.functions import FUNCTIONS
-from twingrad.parity_tests.exhaustive.sweep import (
+from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
+from twingrad.parity_tests.runs.exhaustive.sweep import (
     LIMITS,
     UNSIGNED,
     Tally,

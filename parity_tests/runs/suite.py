@@ -18,10 +18,10 @@ from rich.table import Table
 from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
-from twingrad.parity_tests.constants import constant
-from twingrad.parity_tests.options import Options
+from twingrad.parity_tests.judge.constants import constant
+from twingrad.parity_tests.judge.options import Options
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent  # the laws
 MEASURING = (
     "test_forward.py",
     "test_gradient.py",

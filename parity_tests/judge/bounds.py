@@ -23,9 +23,9 @@ import numpy as np
 
 from twingrad.core import definitions
 from twingrad.core.spec import Array
-from twingrad.parity_tests.constants import constant
-from twingrad.parity_tests.oracle import precise
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge.constants import constant
+from twingrad.parity_tests.judge.oracle import precise
+from twingrad.parity_tests.judge.strategies import Case
 
 Weights = dict[str, Any]  # "y", and "grad_<input>" for each differentiable input
 

@@ -33,19 +33,19 @@ from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
-from twingrad.parity_tests import bounds, oracle
-from twingrad.parity_tests.mutants.kernels import (
+from twingrad.parity_tests.judge import bounds, oracle
+from twingrad.parity_tests.runs.mutants.kernels import (
     Mutant,
     executed,
     installed,
     kernel_files,
     subjects,
 )
-from twingrad.parity_tests.options import DTYPES
-from twingrad.parity_tests.record import RECORD
-from twingrad.parity_tests.strategies import Case
+from twingrad.parity_tests.judge.options import DTYPES
+from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.strategies import Case
 
-SUITE = __name__.rsplit(".", 2)[0]
+SUITE = __name__.rsplit(".", 3)[0]
 # The laws, under the names that killers are counted by, quick ones first.
 LAWS: dict[str, tuple[str, ...]] = {
     "forward": ("test_forward",),

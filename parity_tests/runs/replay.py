@@ -15,7 +15,7 @@ from twingrad.core.errors import DataError, TwingradError
 from twingrad.core.files import whole_file
 from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.core.spec import Array
-from twingrad.parity_tests.strategies import Case, Walk
+from twingrad.parity_tests.judge.strategies import Case, Walk
 
 SCHEMA = 1
 KIND = "twingrad case"

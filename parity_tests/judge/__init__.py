@@ -1,0 +1,1 @@
+"""What is judged and how: cases, oracles, bounds, votes, and the session that keeps the record."""
