@@ -8,7 +8,7 @@ from functools import partial
 from twingrad.benchmarks.layer_work import LayerWork, Variant, twingrad_call
 from twingrad.benchmarks.measure import Case, prepare_each
 from twingrad.benchmarks.peers.choice import prepare_peers
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 
 HEADS = (1, 8)  # texts, heads
 WIDTH = 64  # of a head

@@ -12,10 +12,11 @@ import numpy as np
 
 from twingrad.benchmarks.measure import Call, Case, prepare_each
 from twingrad.benchmarks.peers.choice import prepare_peers
-from twingrad.core.backend import load_backend
 from twingrad.core.build import build
-from twingrad.core.module import BCEWithLogitsLoss, Linear, Module, Sequential, Tanh
-from twingrad.core.optimizer import AdamW
+from twingrad.core.layers import BCEWithLogitsLoss, Linear, Tanh
+from twingrad.core.module import Module, Sequential
+from twingrad.core.optimizers import AdamW
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 
 SEED = 0

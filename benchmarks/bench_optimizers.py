@@ -11,8 +11,8 @@ import numpy as np
 
 from twingrad.benchmarks.measure import Call, Case, prepare_each
 from twingrad.benchmarks.peers.choice import prepare_peers
-from twingrad.core.backend import load_backend
-from twingrad.core.optimizer import SGD, AdamW, Optimizer
+from twingrad.core.optimizers import SGD, AdamW, Optimizer
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 
 SEED = 0

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twingrad.benchmarks.measure import Call
-from twingrad.core.backend import load_backend
 from twingrad.core.build import build
-from twingrad.core.module import CrossEntropyLoss
-from twingrad.core.optimizer import AdamW
+from twingrad.core.layers import CrossEntropyLoss
+from twingrad.core.optimizers import AdamW
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.model import BertForPretraining

@@ -177,7 +177,7 @@ def _suites(names: str) -> tuple[str, ...]:
 
 
 def _layers(names: str | None) -> tuple[str, ...]:
-    from twingrad.core.layers import LAYERS
+    from twingrad.core.catalogue import LAYERS
 
     chosen = tuple(LAYERS) if names is None else _split(names)
     for name in chosen:
@@ -188,20 +188,20 @@ def _layers(names: str | None) -> tuple[str, ...]:
 
 def _backends(names: str | None) -> tuple[tuple[str, ...], list[str]]:
     """Return the backends to measure, NumPy first, and why one that was not named is missing."""
-    from twingrad.core.backend import BACKENDS, backends, load_backend
+    from twingrad.core.registry import OWN, backends, load_backend
 
     if names is None:
-        states = {name: state for name, state in backends().items() if name in BACKENDS}
+        states = {name: state for name, state in backends().items() if name in OWN}
         available = tuple(name for name, state in states.items() if state == "available")
         return available, [
             f"not measured: {name}" for name, state in states.items() if state != "available"
         ]
     chosen = _split(names)
     for name in chosen:
-        if name not in BACKENDS:
-            raise UnknownNameError("backend", name, BACKENDS)
+        if name not in OWN:
+            raise UnknownNameError("backend", name, OWN)
         load_backend(name)
-    return tuple(name for name in BACKENDS if name in chosen), []
+    return tuple(name for name in OWN if name in chosen), []
 
 
 def _plot_format(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import twingrad
 from twingrad.backends.numpy_backend import set_num_threads
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
-from twingrad.backends.numpy_backend.tensor import Node
+from twingrad.backends.numpy_backend.tape import Node
 from twingrad.benchmarks.bench_mlp import MlpWork
 from twingrad.benchmarks.bench_mlp import twingrad_step as mlp_step
 from twingrad.benchmarks.bert_work import BertWork

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from twingrad.benchmarks.measure import Call
-from twingrad.core.backend import load_backend
+from twingrad.core.registry import load_backend
 from twingrad.core.shapes import Lengths
 from twingrad.core.spec import Array, Arrays, LayerSpec, Settings
 

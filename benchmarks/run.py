@@ -26,8 +26,8 @@ from twingrad.benchmarks.limits import Limits, measure_limits
 from twingrad.benchmarks.measure import Case, Row, measure
 from twingrad.benchmarks.peers.choice import PEERS
 from twingrad.benchmarks.report import growth_table, table
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.environment import environment, summary
-from twingrad.core.layers import LAYERS
 
 SUITES: dict[str, Callable[..., Iterator[Case]]] = {
     "layers": bench_layers.cases,

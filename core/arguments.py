@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.errors import (
     DataError,
     DTypeError,
@@ -16,7 +17,6 @@ from twingrad.core.errors import (
     ShapeError,
     UnknownNameError,
 )
-from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.shapes import Shape, bind
 from twingrad.core.spec import Array, Integer, LayerSpec, OptimizerSpec
@@ -25,14 +25,6 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 # Of each input its name, shape and dtype; the dtype is NumPy's, torch's or a name.
 Signature = tuple[tuple[str, Shape, Any], ...]
-
-
-def spec_of(name: str) -> LayerSpec:
-    """Return the spec of a layer or of a structure operation."""
-    spec = LAYERS.get(name) or OPERATIONS.get(name)
-    if spec is None:
-        raise UnknownNameError("layer", name, LAYERS)
-    return spec
 
 
 def full_settings(spec: LayerSpec | OptimizerSpec, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +45,13 @@ def check_setting(spec: LayerSpec | OptimizerSpec, name: str, value: object) -> 
         )
 
 
+def check_together(spec: OptimizerSpec, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError if settings are each in range, but not together."""
+    reason = spec.refuses(settings) if spec.refuses is not None else None
+    if reason is not None:
+        raise SettingError(f"{spec.name}: {reason}")
+
+
 def check_names(spec: LayerSpec, names: tuple[str, ...]) -> None:
     """Raise unless `names` are inputs of `spec` and none that it needs is missing."""
     if spec.variadic:
@@ -70,10 +69,36 @@ def check_names(spec: LayerSpec, names: tuple[str, ...]) -> None:
             )
 
 
+def check_call(
+    spec: LayerSpec,
+    arrays: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    widened: Callable[[Any], Any] | None = None,
+) -> None:
+    """Raise unless the inputs fit the spec, are places where it asks for such, and no label is NaN.
+
+    `arrays` are of any backend; `widened` makes integers of the widest kind, where narrow ones
+    cannot be compared with any number.
+    """
+    check_signature(spec, tuple([(name, x.shape, x.dtype) for name, x in arrays.items()]))
+    if spec.indices:
+        ids = {name: arrays[name] for name in spec.indices}
+        if widened is not None:
+            ids = {name: widened(x) for name, x in ids.items()}
+        check_indices(spec, {**arrays, **ids}, settings)
+    for name in spec.labels:
+        if name in arrays:
+            wrong = arrays[name] != arrays[name]  # of all numbers only NaN is not itself
+            if bool(wrong.any()):
+                raise DataError(
+                    f"{spec.name}: {name} must not be NaN; got NaN at index "
+                    f"({_written(_first(wrong))})"
+                )
+
+
 @lru_cache(maxsize=4096)
-def check_signature(spec_name: str, signature: Signature) -> None:
+def check_signature(spec: LayerSpec, signature: Signature) -> None:
     """Raise ShapeError or DTypeError unless the inputs fit the spec and each other."""
-    spec = spec_of(spec_name)
     check_names(spec, tuple(name for name, _, _ in signature))
     first: tuple[str, str] | None = None
     for name, _, kind in signature:
@@ -112,10 +137,10 @@ def check_indices(spec: LayerSpec, arrays: Mapping[str, Any], settings: Mapping[
             ignore_index = settings.get("ignore_index", spec.settings["ignore_index"].default)
             wrong, ignored = wrong & (ids != ignore_index), f" or ignore_index = {ignore_index}"
         if bool(wrong.any()):
-            index = tuple(np.argwhere(np.array(wrong.tolist()))[0].tolist())
+            index = _first(wrong)
             raise DataError(
                 f"{spec.name}: {dim} is {length}, so {name} must be in 0...{length - 1}{ignored}; "
-                f"got {int(ids[index])} at index ({_place(index)})"
+                f"got {int(ids[index])} at index ({_written(index)})"
             )
         for key, setting in spec.settings.items():
             value = settings.get(key, setting.default)
@@ -151,11 +176,6 @@ def check_grad_y(spec: LayerSpec, grad_y: Array, y: Array) -> None:
         )
 
 
-def nan_label(spec: LayerSpec, name: str, index: Iterable[int]) -> DataError:
-    """Return the error for a label that is NaN."""
-    return DataError(f"{spec.name}: {name} must not be NaN; got NaN at index ({_place(index)})")
-
-
 def no_gradient(spec: LayerSpec, name: str) -> GradientError:
     """Return the error for an input that is data and yet asks for a gradient."""
     return GradientError(f"{spec.name}: {name} is data and gets no gradient; pass {name}.detach()")
@@ -183,5 +203,10 @@ def explain(
     return None
 
 
-def _place(index: Iterable[int]) -> str:
-    return ", ".join(str(int(i)) for i in index)
+def _first(wrong: Any) -> tuple[int, ...]:
+    """Return the first place at which booleans of any backend are True."""
+    return tuple(np.argwhere(np.array(wrong.tolist()))[0].tolist())
+
+
+def _written(index: tuple[int, ...]) -> str:
+    return ", ".join(map(str, index))

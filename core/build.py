@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
-from twingrad.core.backend import load_backend
 from twingrad.core.errors import BackendError, DTypeError, SettingError
-from twingrad.core.module import Module, Origin
+from twingrad.core.module import Module, Origin, Parameter
 from twingrad.core.random import Draws, check_seed, generator
-from twingrad.core.spec import Array
-
-DTYPES = {"numpy": ("float16", "float32", "float64")}
-ALL_DTYPES = ("float16", "bfloat16", "float32", "float64")
-
-
-def default_backend() -> str:
-    """Return the backend to use when none is named: TWINGRAD_BACKEND, else numpy."""
-    return os.environ.get("TWINGRAD_BACKEND") or "numpy"
+from twingrad.core.registry import default_backend, load_backend
 
 
 def build(
@@ -44,25 +34,36 @@ def build(
     name = backend or default_backend()
     target = load_backend(name)
     seed = check_seed(seed)
-    dtypes = DTYPES.get(name, ALL_DTYPES)
-    if dtype not in dtypes:
+    if dtype not in target.dtypes:
         raise DTypeError(
-            f"build: dtype on backend {name!r} must be one of {list(dtypes)}; got {dtype!r}"
+            f"build: dtype on backend {name!r} must be one of {list(target.dtypes)}; got {dtype!r}"
         )
     _refuse_hidden_modules(module)
-    values: dict[int, Array] = {}
-    for key, parameter in module.named_parameters():
-        drawn = parameter.initial.draw(generator(seed, key), parameter.shape)
-        # NumPy has no bfloat16; torch rounds it from float32.
-        values[id(parameter)] = drawn.astype("float32" if dtype == "bfloat16" else dtype)
+    parameters = {
+        id(parameter): target.parameter(
+            parameter.initial.draw(generator(seed, key), parameter.shape), dtype, device
+        )
+        for key, parameter in module.named_parameters()
+    }
+    built: dict[int, Any] = {}
 
-    def prepare(recipe: Module, built: Any, key: str) -> None:
-        built.backend = name
-        built.origin = Origin(recipe, key, seed, dtype, native_random)
+    def built_from(recipe: Module, key: str) -> Any:
+        if id(recipe) in built:
+            return built[id(recipe)]
+        twin = built[id(recipe)] = target.shell(recipe)
+        for attribute, value in vars(recipe).items():
+            if isinstance(value, Module):
+                value = built_from(value, f"{key}.{attribute}" if key else attribute)
+            elif isinstance(value, Parameter):
+                value = parameters[id(value)]
+            setattr(twin, attribute, value)
+        twin.backend = name
+        twin.origin = Origin(recipe, key, seed, dtype, native_random)
         if recipe.draws is not None:
-            built.draws = Draws(seed, f"{key}.draws")
+            twin.draws = Draws(seed, f"{key}.draws")
+        return twin
 
-    return target.build(module, values, dtype, device, prepare)
+    return built_from(module, "")
 
 
 def convert(model: Any, backend: str, device: str | None = None) -> Any:

@@ -7,24 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core.arguments import check_grad_y, full_settings, spec_of
-from twingrad.core.backend import Tensor, backend_of, load_backend
-from twingrad.core.build import default_backend
+from twingrad.core.arguments import check_grad_y, check_together, full_settings
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS, discover, optimizer_spec_of, spec_of
+from twingrad.core.contract import Tensor
 from twingrad.core.errors import (
     DTypeError,
-    SettingError,
     ShapeError,
     StateError,
-    UnknownNameError,
 )
-from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.registry import backend_of, default_backend, load_backend
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
 
 
 def layers() -> list[str]:
-    """Return the names of all layers."""
+    """Return the names of all layers, other packages' too."""
+    discover()
     return list(LAYERS)
 
 
@@ -39,15 +37,14 @@ def operations() -> list[str]:
 
 
 def optimizers() -> list[str]:
-    """Return the names of all optimizers."""
+    """Return the names of all optimizers, other packages' too."""
+    discover()
     return list(OPTIMIZERS)
 
 
 def optimizer(name: str) -> OptimizerSpec:
     """Return the spec of the optimizer called `name`."""
-    if name not in OPTIMIZERS:
-        raise UnknownNameError("optimizer", name, OPTIMIZERS)
-    return OPTIMIZERS[name]
+    return optimizer_spec_of(name)
 
 
 def forward(
@@ -101,7 +98,7 @@ def optimizer_step(
     """
     spec = optimizer(name)
     full = full_settings(spec, settings)
-    check_optimizer_settings(spec, full)
+    check_together(spec, full)
     named, named_grads = _named(params), _named(grads)
     if named.keys() != named_grads.keys():
         raise StateError(
@@ -123,15 +120,6 @@ def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Return tensors of one backend joined along an axis that they have."""
     named = {f"x{index}": tensor for index, tensor in enumerate(tensors)}
     return backend_of("concat", named).concat(list(tensors), axis)
-
-
-def check_optimizer_settings(spec: OptimizerSpec, settings: Mapping[str, Any]) -> None:
-    """Raise SettingError if settings are each in range, but not together."""
-    if settings.get("nesterov") and (settings["momentum"] == 0 or settings["dampening"] != 0):
-        raise SettingError(
-            f"{spec.name}: nesterov needs momentum > 0 and dampening 0; got "
-            f"momentum={settings['momentum']!r} and dampening={settings['dampening']!r}"
-        )
 
 
 def _arrays(inputs: Mapping[str, Any]) -> Arrays:

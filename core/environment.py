@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from twingrad.core.backend import backends
+from twingrad.core.registry import backends
 
 # Read by OpenBLAS, MKL, OpenMP, Accelerate, torch, JAX and NumPy: which threads, which kernels.
 VARIABLE_PREFIXES = (

@@ -30,8 +30,16 @@ class StateError(TwingradError, ValueError):
     """A state dict does not fit the model or the optimizer it was given to."""
 
 
+class RegistrationError(TwingradError, ValueError):
+    """A layer or an optimizer cannot be registered as it is."""
+
+
+class MissingPackageError(TwingradError, ImportError):
+    """A package that this needs is not installed; the message says what installs it."""
+
+
 class BackendError(TwingradError, RuntimeError):
-    """A backend is missing, or tensors of two backends meet."""
+    """A backend does not do what it must, or tensors of two backends meet."""
 
 
 class GradientError(TwingradError, RuntimeError):

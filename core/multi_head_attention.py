@@ -7,18 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core.arguments import check_setting, spec_of
-from twingrad.core.backend import Tensor
+from twingrad.core.arguments import check_setting
+from twingrad.core.catalogue import spec_of
+from twingrad.core.contract import Tensor
 from twingrad.core.errors import DTypeError, SettingError, ShapeError
-from twingrad.core.module import (
-    Linear,
-    Module,
-    Parameter,
-    apply,
-    backend_for,
-    draw_keep,
-    length_of,
-)
+from twingrad.core.layers import Linear
+from twingrad.core.module import Module, Parameter, apply, backend_for, draw_keep, length_of
 from twingrad.core.random import Constant, Draws, xavier_uniform
 
 
@@ -130,11 +124,11 @@ class MultiHeadAttention(Module):
         batch, rows, columns = query.shape[0], query.shape[1], key.shape[1]
         visible = None
         if key_padding_mask is not None:
-            hidden = _boolean("key_padding_mask", key_padding_mask)
+            hidden = self._boolean("key_padding_mask", key_padding_mask, query)
             _check_mask("key_padding_mask", hidden, (batch, columns), (columns,) * (batch == 1))
             visible = (~hidden).reshape(batch, 1, 1, columns)
         if attn_mask is not None:
-            hidden = _boolean("attn_mask", attn_mask)
+            hidden = self._boolean("attn_mask", attn_mask, query)
             per_head = (batch * self.num_heads, rows, columns)
             _check_mask("attn_mask", hidden, per_head, (rows, columns))
             wide = (batch, self.num_heads) if hidden.ndim == 3 else (1, 1)
@@ -142,12 +136,21 @@ class MultiHeadAttention(Module):
             visible = allowed if visible is None else visible & allowed
         return visible
 
+    def _boolean(self, name: str, mask: Any, query: Any) -> Any:
+        """Return a mask as an array of its backend, to compute with outside the tape."""
+        plain = backend_for(self, "attention", {"query": query}).plain(mask)
+        dtype = str(plain.dtype).removeprefix("torch.")
+        if dtype != "bool":
+            raise DTypeError(
+                f"MultiHeadAttention: {name} must be boolean, True = hidden; got {dtype}"
+            )
+        return plain
+
     def _without_unseen(self, x: Any, visible: Any) -> Tensor:
         """Return x (N, S, width) with 0 in the rows that no query may attend to."""
         # They get no gradient, but 0 * NaN would spoil that of the projection's weight.
         seen = visible.any(1).any(1)[:, :, None]
-        shape = tuple(x.shape)
-        keep = np.broadcast_to(seen, shape) if isinstance(seen, np.ndarray) else seen.expand(shape)
+        keep = backend_for(self, "attention", {"x": x}).broadcast(seen, tuple(x.shape))
         return apply(self, "dropout", {"x": x, "keep": keep}, p=0.0)
 
     def _weights(
@@ -162,15 +165,6 @@ class MultiHeadAttention(Module):
 
     def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}, dropout={self.dropout}"
-
-
-def _boolean(name: str, mask: Any) -> Any:
-    """Return a mask as an array of its backend, to compute with outside the tape."""
-    plain = mask if isinstance(mask, np.ndarray) else mask.data
-    dtype = str(plain.dtype).removeprefix("torch.")
-    if dtype != "bool":
-        raise DTypeError(f"MultiHeadAttention: {name} must be boolean, True = hidden; got {dtype}")
-    return plain
 
 
 def _check_mask(name: str, mask: Any, *shapes: tuple[int, ...]) -> None:

@@ -131,10 +131,12 @@ class Structural:
         return True
 
 
+REDUCTION = Choice("mean", ("mean", "sum", "none"))  # of a loss
+
 Setting = Number | Integer | Choice | Flag | Pair | Structural
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class LayerSpec:
     """One layer: its formula, its inputs and its settings, in the order every backend keeps.
 
@@ -175,7 +177,7 @@ class LayerSpec:
         return {name: setting.default for name, setting in self.settings.items()}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class OptimizerSpec:
     """One optimizer: its recurrence line by line, its state and its settings."""
 
@@ -185,6 +187,7 @@ class OptimizerSpec:
     source: str
     definition: Callable[..., tuple[Array, Arrays]]
     settings: Mapping[str, Setting]
+    refuses: Callable[[Settings], str | None] | None = None  # why settings do not go together
     meaning: str = ""
 
     def __repr__(self) -> str:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twingrad.core.backend import owner
 from twingrad.core.errors import StateError
+from twingrad.core.registry import owner
 from twingrad.core.spec import Array
 
 

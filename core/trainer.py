@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core.backend import no_grad
 from twingrad.core.errors import DataError, SettingError, ShapeError, TwingradError
+from twingrad.core.registry import no_grad
 from twingrad.core.spec import Array
 from twingrad.core.state import to_numpy
 

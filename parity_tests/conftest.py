@@ -13,11 +13,11 @@ import pytest
 import torch
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from twingrad.core.backend import backends, load_backend, supports
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.errors import BackendError, TwingradError
-from twingrad.core.layers import LAYERS
+from twingrad.core.foreign import supports
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.registry import backends, load_backend
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge import options
 from twingrad.parity_tests.judge.checks import Disagreement

@@ -18,11 +18,10 @@ import numpy as np
 import torch
 
 import twingrad as tg
-from twingrad.core.backend import load_backend
-from twingrad.core.definitions import visible_pairs
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
+from twingrad.core.layers.attention import visible_pairs
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge.bounds import derived
 from twingrad.parity_tests.judge.options import DTYPES

@@ -20,7 +20,8 @@ from hypothesis import Phase, given, settings
 
 import twingrad as tg
 from twingrad.backends.numpy_backend.kernels import KERNELS, Kernel
-from twingrad.core.backend import load_backend, supports
+from twingrad.core.foreign import supports
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays
 from twingrad.parity_tests.judge.options import options
 

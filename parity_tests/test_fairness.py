@@ -23,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.core.backend import load_backend
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests import faults
 from twingrad.parity_tests.judge import oracle

@@ -12,7 +12,7 @@ from hypothesis import given
 
 import twingrad as tg
 from twingrad.backends.torch_backend import attention
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.parity_tests.judge.checks import check_forward, check_gradient
 from twingrad.parity_tests.judge.strategies import Case
 

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from twingrad.core.backend import load_backend
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.judge.checks import check_forward, check_gradient
 from twingrad.parity_tests.judge.options import options

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from twingrad.core import definitions
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
+from twingrad.core.layers.sigmoid import sigmoid
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.judge import votes
 from twingrad.parity_tests.judge.strategies import Case, cases
@@ -38,7 +38,7 @@ def test_a_wrong_definition_is_out_voted(dtype: str) -> None:
     honest = LAYERS["sigmoid"]
 
     def wrong(x: Array) -> Array:
-        return definitions.sigmoid(x) * 1.001
+        return sigmoid(x) * 1.001
 
     spec = LayerSpec(
         **{

@@ -10,9 +10,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import ADAMW
+from twingrad.core.optimizers.adamw import SPEC as ADAMW
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import faults
 from twingrad.parity_tests.judge.checks import Disagreement, check_forward, check_gradient

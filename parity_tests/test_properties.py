@@ -25,8 +25,9 @@ from twingrad.backends.numpy_backend import (
     tanh,
 )
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
-from twingrad.core.backend import load_backend, supports
-from twingrad.core.definitions import visible_pairs
+from twingrad.core.foreign import supports
+from twingrad.core.layers.attention import visible_pairs
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
 from twingrad.parity_tests import faults
 from twingrad.parity_tests.judge.options import options

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 
 import twingrad as tg
-from twingrad.core.backend import load_backend
 from twingrad.core.calls import layer
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.bounds import bounds

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from twingrad.core.backend import load_backend
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import LayerSpec
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.options import options

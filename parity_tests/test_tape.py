@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 
 import twingrad as tg
-from twingrad.core import backend as core_backend
+from twingrad.core import registry
 from twingrad.core.errors import BackendError, DTypeError, GradientError
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.judge.strategies import cases
@@ -332,7 +332,7 @@ def test_no_grad_holds_for_a_backend_loaded_inside(
 ) -> None:
     """Wherever a backend is loaded, it records nothing until the outermost context ends."""
     x = leaf([1.0], backend)
-    monkeypatch.delitem(core_backend._loaded, backend)
+    monkeypatch.delitem(registry._loaded, backend)
     with tg.no_grad():
         if nested:
             with tg.no_grad():

@@ -13,12 +13,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from twingrad.backends.numpy_backend import NumpyBackend, adamw, tensor
+from twingrad.backends.numpy_backend import NumpyBackend, adamw, dispatch
+from twingrad.backends.numpy_backend.dispatch import run_forward
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
-from twingrad.backends.numpy_backend.tensor import run_forward
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
+from twingrad.core.catalogue import OPTIMIZERS as OPTIMIZER_SPECS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS as OPTIMIZER_SPECS
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import (
     faults,
@@ -324,6 +324,6 @@ def test_every_law_has_a_fault() -> None:
 def test_a_law_of_refusals_sees_a_backend_that_checks_nothing(
     law: Callable[[LayerSpec], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensor, "check_signature", lambda *_: None)
+    monkeypatch.setattr(dispatch, "check_call", lambda *_: None)
     with pytest.raises((AssertionError, pytest.fail.Exception, ValueError)):
         law(LAYERS["linear"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import twingrad as tg
-from twingrad.core import backend
+from twingrad.core import registry
 
 
 def test_every_layer_and_optimizer_is_listed(twingrad: Callable[..., Any]) -> None:
@@ -75,7 +75,7 @@ def test_info_names_versions_and_backends(twingrad: Callable[..., Any]) -> None:
 def test_info_says_why_a_backend_is_missing(
     twingrad: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     done = twingrad("info")
     assert "backend torch: torch is not installed" in done.out
     assert "pip install 'twingrad[torch]'" in done.out

@@ -16,8 +16,7 @@ from twingrad.benchmarks.growth import growths
 from twingrad.benchmarks.limits import Limits
 from twingrad.benchmarks.measure import Row, measure
 from twingrad.benchmarks.run import SUITES, Request, cases_of
-from twingrad.core.layers import LAYERS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 
 BOTH = ("numpy", "torch")
 QUICK = ("--size", "small", "--repeats", "1")

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.parity_tests.judge import constants, witnesses
 from twingrad.parity_tests.judge.bounds import bounds, derived
 from twingrad.parity_tests.judge.checks import Disagreement, check_gradient

@@ -15,10 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.backends.numpy_backend.kernels import OPTIMIZERS as STEPS
 from twingrad.core.calls import layer
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.errors import DataError
-from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
 from twingrad.parity_tests.faults import distorted_gradient
 from twingrad.parity_tests.judge import options
 from twingrad.parity_tests.judge.strategies import Case, Walk, cases, walks

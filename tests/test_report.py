@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.files import OutputError
-from twingrad.core.layers import LAYERS
 from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.record import BINS, Record
 from twingrad.parity_tests.judge.strategies import Case

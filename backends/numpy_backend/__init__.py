@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,20 +14,16 @@ from twingrad.backends.numpy_backend.blocks import (
     get_num_threads,
     set_num_threads,
 )
+from twingrad.backends.numpy_backend.dispatch import run_backward, run_forward
 from twingrad.backends.numpy_backend.flat import FlatGroup
 from twingrad.backends.numpy_backend.kernels import OPTIMIZERS
-from twingrad.backends.numpy_backend.tensor import (
-    Tensor,
-    apply,
-    concat,
-    no_grad,
-    recompute,
-    run_backward,
-    run_forward,
-)
-from twingrad.core.backend import States
+from twingrad.backends.numpy_backend.tape import no_grad
+from twingrad.backends.numpy_backend.tensor import Tensor, apply, concat, recompute
+from twingrad.core.catalogue import has_page
+from twingrad.core.contract import States
 from twingrad.core.errors import BackendError
-from twingrad.core.module import Module, Parameter
+from twingrad.core.module import Module
+from twingrad.core.operations import OPERATIONS as OPERATION_SPECS
 from twingrad.core.random import Draws
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
 
@@ -40,6 +35,7 @@ class NumpyBackend:
 
     name = "numpy"
     tensor_type = Tensor
+    dtypes = ("float16", "float32", "float64")
 
     def forward(self, spec: LayerSpec, inputs: Arrays, settings: Settings) -> Array:
         y, _ = run_forward(spec, inputs, settings)
@@ -114,35 +110,22 @@ class NumpyBackend:
     def compiled(self, model: Any) -> Callable[..., Any]:
         raise BackendError("backend 'numpy': there is nothing to compile; use backend='torch'")
 
-    def build(
-        self,
-        module: Module,
-        values: Mapping[int, Array],
-        dtype: str,
-        device: str | None,
-        prepare: Callable[[Module, Module, str], None],
-    ) -> Module:
-        tensors = {
-            key: self.tensor(array, requires_grad=True, device=device)
-            for key, array in values.items()
-        }
-        built: dict[int, Module] = {}
+    def parameter(self, array: Array, dtype: str, device: str | None) -> Tensor:
+        tensor = self.tensor(array.astype(dtype), requires_grad=True, device=device)
+        tensor.is_parameter = True
+        return tensor
 
-        def build_one(recipe: Module, name: str) -> Module:
-            if id(recipe) in built:
-                return built[id(recipe)]
-            twin = built[id(recipe)] = copy.copy(recipe)
-            for key, value in vars(recipe).items():
-                if isinstance(value, Module):
-                    setattr(twin, key, build_one(value, f"{name}.{key}" if name else key))
-                elif isinstance(value, Parameter):
-                    setattr(twin, key, tensors[id(value)])
-            prepare(recipe, twin, name)
-            return twin
+    def shell(self, recipe: Module) -> Module:
+        return object.__new__(type(recipe))
 
-        for tensor in tensors.values():
-            tensor.is_parameter = True
-        return build_one(module, "")
+    def plain(self, value: Tensor | Array) -> Array:
+        return value.data if isinstance(value, Tensor) else np.asarray(value)
+
+    def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
+        return np.broadcast_to(array, shape)
+
+    def supports(self, name: str, dtype: str) -> bool:
+        return name in OPERATION_SPECS or has_page(name, self.name, __name__)
 
     def updater(self, spec: OptimizerSpec) -> FlatGroup:
         return FlatGroup(spec)

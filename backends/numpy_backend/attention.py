@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twingrad.backends.numpy_backend import blocks, dropout, softmax
-from twingrad.core.definitions import visible_pairs
+from twingrad.core.layers.attention import visible_pairs
 from twingrad.core.spec import Array
 
 LEAST_QUERIES = 32  # of a tile: fewer make matrix products slow

@@ -1,27 +1,17 @@
-"""The table of handwritten kernels: a forward and a backward for every layer and operation."""
+"""The handwritten kernels by name, each read off its page when it is first needed."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from twingrad.backends.numpy_backend import (
-    adamw,
-    attention,
-    bce_with_logits,
-    cross_entropy,
-    dropout,
-    embedding,
-    gelu,
-    layer_norm,
-    linear,
-    log_softmax,
-    relu,
-    sgd,
-    sigmoid,
-    softmax,
-    tanh,
-)
 from twingrad.backends.numpy_backend.operations import OPERATIONS
+from twingrad.core.catalogue import page
+from twingrad.core.errors import BackendError
 from twingrad.core.spec import Array
+
+ROOM = "numpy"  # of the pages of other packages
+Step = Callable[..., tuple[str, ...]]
 
 
 class Kernel(NamedTuple):
@@ -33,27 +23,35 @@ class Kernel(NamedTuple):
     spared: Callable[[Any, tuple[bool, ...]], Any] | None = None
 
 
-LAYERS = {
-    "linear": Kernel(linear.forward, linear.backward, linear.spared),
-    "tanh": Kernel(tanh.forward, tanh.backward),
-    "sigmoid": Kernel(sigmoid.forward, sigmoid.backward),
-    "relu": Kernel(relu.forward, relu.backward),
-    "gelu": Kernel(gelu.forward, gelu.backward),
-    "softmax": Kernel(softmax.forward, softmax.backward),
-    "log_softmax": Kernel(log_softmax.forward, log_softmax.backward),
-    "layer_norm": Kernel(layer_norm.forward, layer_norm.backward),
-    "attention": Kernel(attention.forward, attention.backward),
-    "dropout": Kernel(dropout.forward, dropout.backward),
-    "embedding": Kernel(embedding.forward, embedding.backward),
-    "bce_with_logits": Kernel(bce_with_logits.forward, bce_with_logits.backward),
-    "cross_entropy": Kernel(cross_entropy.forward, cross_entropy.backward),
-}
+class Kernels(dict[str, Kernel]):
+    """Of each layer and operation that was used so far its kernel."""
 
-KERNELS: dict[str, Kernel] = LAYERS | {
-    name: Kernel(forward, backward) for name, (forward, backward) in OPERATIONS.items()
-}
+    def __missing__(self, name: str) -> Kernel:
+        if name in OPERATIONS:
+            self[name] = Kernel(*OPERATIONS[name])
+        else:
+            page = page_of(name)
+            self[name] = Kernel(page.forward, page.backward, getattr(page, "spared", None))
+        return self[name]
 
-OPTIMIZERS: dict[str, Callable[..., tuple[str, ...]]] = {
-    "adamw": adamw.step,
-    "sgd": sgd.step,
-}
+
+class Steps(dict[str, Step]):
+    """Of each optimizer that was used so far its step."""
+
+    def __missing__(self, name: str) -> Step:
+        self[name] = page_of(name).step
+        return self[name]
+
+
+def page_of(name: str) -> Any:
+    """Return the page of a layer or an optimizer. Raises BackendError if there is none."""
+    found = page(name, ROOM, __package__)
+    if found is None:
+        raise BackendError(
+            f"backend 'numpy' has no page for {name}: register it with pages={{'numpy': ...}}"
+        )
+    return found
+
+
+KERNELS = Kernels()
+OPTIMIZERS = Steps()

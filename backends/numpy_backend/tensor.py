@@ -1,140 +1,21 @@
-"""The tape: a tensor that remembers which layer made it, so that backward() finds its way.
-
-A layer is a pair of pure functions on arrays. Applying one records a node, numbered in the order
-of execution; backward() visits the nodes from the last to the first, so a layer or a tensor that
-was used twice has all its gradients added up before they travel on.
-"""
+"""A tensor: an array on the tape, with PyTorch's methods, and what applies a layer to tensors."""
 
 from __future__ import annotations
 
-import heapq
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from itertools import count
 from typing import Any
 
 import numpy as np
 
+from twingrad.backends.numpy_backend.dispatch import run_forward
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.core.arguments import check_indices, check_signature, explain, nan_label, no_gradient
-from twingrad.core.backend import owner
+from twingrad.backends.numpy_backend.tape import Applied, Node, no_grad, recording, walk
+from twingrad.core.arguments import no_gradient
 from twingrad.core.errors import BackendError, GradientError, ShapeError
 from twingrad.core.operations import OPERATIONS
+from twingrad.core.registry import owner
 from twingrad.core.spec import Array, LayerSpec
-
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-_order = count()
-HALF = np.dtype("float16")
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Record nothing inside this context."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-class Node:
-    """A step on the tape: where what it used came from, and so where the gradients go.
-
-    That is a leaf, or the node of an intermediate result, whose values are kept by nobody who does
-    not need them.
-    """
-
-    __slots__ = ("name", "order", "parents", "requires_grad", "retained", "version", "versions")
-
-    def __init__(self, name: str, tensors: tuple[Tensor | None, ...]) -> None:
-        parents = tuple([None if x is None else x._node or x for x in tensors])
-        self.name = name
-        self.parents: tuple[Node | Tensor | None, ...] | None = parents
-        self.versions = [-1 if parent is None else parent.version for parent in parents]
-        self.version: int = 0  # of its result: how often that was changed in place
-        self.requires_grad = True
-        self.order = next(_order)
-        self.retained: weakref.ref[Tensor] | None = None
-
-    def gradients(
-        self, grad_y: Array, retain_graph: bool
-    ) -> tuple[tuple[Node | Tensor | None, ...], Sequence[Array | None]]:
-        """Return the parents and a gradient for each, or None."""
-        parents = self.parents
-        if parents is None:
-            raise GradientError(
-                f"backward: the tape behind this value was freed by an earlier backward() "
-                f"({self.name}); call the first one with retain_graph=True to go twice"
-            )
-        if [-1 if parent is None else parent.version for parent in parents] != self.versions:
-            raise GradientError(
-                f"backward: an input of {self.name} was changed in place after the "
-                f"forward pass; call backward() before the optimizer's step()"
-            )
-        grads = self.compute(grad_y)
-        if not retain_graph:
-            self.parents = None
-            self.forget()
-        return parents, grads
-
-    def compute(self, grad_y: Array) -> Sequence[Array | None]:
-        """Return a gradient for each parent, or None."""
-        raise NotImplementedError
-
-    def forget(self) -> None:
-        """Let go of all that only compute() needs."""
-        raise NotImplementedError
-
-
-class Applied(Node):
-    """One application of a layer."""
-
-    __slots__ = ("saved", "spec")
-
-    def __init__(self, spec: LayerSpec, saved: Any, tensors: tuple[Tensor | None, ...]) -> None:
-        super().__init__(spec.name, tensors)
-        self.spec = spec
-        self.saved = saved
-
-    def compute(self, grad_y: Array) -> Sequence[Array | None]:
-        return compute_gradients(self.spec, grad_y, self.saved)
-
-    def forget(self) -> None:
-        self.saved = None
-
-
-class Repeated(Node):
-    """A part of a model that is run again on the way back, since nothing of it was kept."""
-
-    __slots__ = ("function", "inputs")
-
-    def __init__(
-        self,
-        function: Callable[..., Tensor],
-        inputs: tuple[Any, ...],
-        parameters: tuple[Tensor, ...],
-    ) -> None:
-        tensors = tuple(x for x in inputs if type(x) is Tensor)
-        super().__init__("recompute", (*tensors, *parameters))
-        self.function = function
-        self.inputs = inputs
-
-    def compute(self, grad_y: Array) -> Sequence[Array | None]:
-        leaves = [Tensor(x.data, x.requires_grad) if type(x) is Tensor else x for x in self.inputs]
-        token = _recording.set(True)
-        try:
-            self.function(*leaves).backward(grad_y)
-        finally:
-            _recording.reset(token)
-        tensors = [leaf for leaf in leaves if type(leaf) is Tensor]
-        grads = [None if x._grad is None else x._grad.data for x in tensors]
-        # The parameters have theirs already.
-        return [*grads, *[None] * (len(self.versions) - len(grads))]
-
-    def forget(self) -> None:
-        self.inputs = ()
 
 
 class Tensor:
@@ -277,34 +158,8 @@ class Tensor:
                 "backward: nothing that this value was computed from requires a gradient, "
                 "or it was computed under no_grad()"
             )
-        grads: dict[Node, Array] = {}
-        waiting: list[tuple[int, Node]] = []
-        reached: set[Tensor] = set()  # leaves whose .grad is an array of this pass
-
-        def deliver(to: Node | Tensor, grad: Array, among: Sequence[Array | None]) -> None:
-            if isinstance(to, Tensor):
-                to._add_grad(grad, among, to in reached)
-                reached.add(to)
-            elif to in grads:
-                grads[to] = grads[to] + grad
-            else:
-                grads[to] = grad
-                heapq.heappush(waiting, (-to.order, to))
-
         with np.errstate(all="ignore"):
-            upstream = self._upstream(gradient)
-            deliver(self._node or self, upstream, (upstream, upstream))
-            while waiting:
-                _, node = heapq.heappop(waiting)
-                grad_y = grads.pop(node)
-                retained = node.retained() if node.retained else None
-                if retained is not None:
-                    retained._add_grad(grad_y, (grad_y, grad_y), False)
-                parents, new = node.gradients(grad_y, retain_graph)
-                among = (grad_y, *new)
-                for parent, grad in zip(parents, new, strict=True):
-                    if grad is not None and parent is not None and parent.requires_grad:
-                        deliver(parent, grad, among)
+            walk(self, self._upstream(gradient), retain_graph)
 
     def _add_grad(self, grad: Array, among: Sequence[Array | None], in_place: bool) -> None:
         """Add to .grad, or keep `grad` itself, unless it is a view or stands twice in `among`."""
@@ -466,7 +321,7 @@ def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any
             tensors[name], arrays[name] = tensor, tensor.data
             is_wanted = is_wanted or tensor.requires_grad
     y, saved = run_forward(spec, arrays, settings)
-    if not (is_wanted and _recording.get()):
+    if not (is_wanted and recording.get()):
         return Tensor(y)
     for name in spec.constants:
         if name in tensors and tensors[name].requires_grad:
@@ -487,51 +342,41 @@ def recompute(
     with no_grad():
         y = function(*inputs)
     node = Repeated(function, inputs, parameters)
-    if not (
-        _recording.get() and any(x is not None and x.requires_grad for x in node.parents or ())
-    ):
+    if not (recording.get() and any(x is not None and x.requires_grad for x in node.parents or ())):
         return y
     return Tensor(y.data, True, node)
 
 
-def run_forward(
-    spec: LayerSpec, arrays: dict[str, Array], settings: Mapping[str, Any]
-) -> tuple[Array, Any]:
-    """Check the arrays against the spec and run the layer's forward: returns (y, saved)."""
-    signature = tuple([(name, x.shape, x.dtype) for name, x in arrays.items()])
-    check_signature(spec.name, signature)
-    if spec.indices:
-        check_indices(spec, arrays, settings)
-    for name in spec.labels:
-        if name in arrays and np.isnan(arrays[name]).any():
-            raise nan_label(spec, name, np.argwhere(np.isnan(arrays[name]))[0])
-    half = HALF in [dtype for _, _, dtype in signature]
-    if half:  # it is for storage: everything is computed in float32 and rounded once
-        arrays = {n: x.astype(np.float32) if x.dtype == HALF else x for n, x in arrays.items()}
-    try:
-        with np.errstate(all="ignore"):
-            y, saved = KERNELS[spec.name].forward(**arrays, **settings)
-            y = np.asarray(y, HALF if half else None)
-    except (ValueError, IndexError, TypeError) as error:
-        reason = explain(spec, {name: array.shape for name, array in arrays.items()}, settings)
-        if reason is None:
-            raise
-        raise ShapeError(reason) from error
-    return y, saved
+class Repeated(Node):
+    """A part of a model that is run again on the way back, since nothing of it was kept."""
 
+    __slots__ = ("function", "inputs")
 
-def run_backward(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
-    """Run the layer's backward: returns a gradient for each input, None for those without."""
-    with np.errstate(all="ignore"):
-        return compute_gradients(spec, grad_y, saved)
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        inputs: tuple[Any, ...],
+        parameters: tuple[Tensor, ...],
+    ) -> None:
+        tensors = tuple(x for x in inputs if type(x) is Tensor)
+        super().__init__("recompute", (*tensors, *parameters))
+        self.function = function
+        self.inputs = inputs
 
+    def compute(self, grad_y: Array) -> Sequence[Array | None]:
+        leaves = [Tensor(x.data, x.requires_grad) if type(x) is Tensor else x for x in self.inputs]
+        token = recording.set(True)
+        try:
+            self.function(*leaves).backward(grad_y)
+        finally:
+            recording.reset(token)
+        tensors = [leaf for leaf in leaves if type(leaf) is Tensor]
+        grads = [None if x._grad is None else x._grad.data for x in tensors]
+        # The parameters have theirs already.
+        return [*grads, *[None] * (len(self.versions) - len(grads))]
 
-def compute_gradients(spec: LayerSpec, grad_y: Array, saved: Any) -> tuple[Array | None, ...]:
-    """Run the layer's backward where NumPy's warnings are off already."""
-    half = grad_y.dtype == HALF
-    dtype = HALF if half else None
-    grads = KERNELS[spec.name].backward(grad_y.astype(np.float32) if half else grad_y, saved)
-    return tuple([None if grad is None else np.asarray(grad, dtype) for grad in grads])
+    def forget(self) -> None:
+        self.inputs = ()
 
 
 def _as_tensor(spec: LayerSpec, name: str, value: Any) -> Tensor:

@@ -14,18 +14,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from twingrad.backends.torch_backend.kernels import KERNELS, OPTIMIZERS
-from twingrad.backends.torch_backend.module import build, from_array
-from twingrad.core.arguments import (
-    check_indices,
-    check_signature,
-    explain,
-    nan_label,
-    no_gradient,
-)
-from twingrad.core.backend import States, owner
+from twingrad.backends.torch_backend.module import from_array, shell
+from twingrad.core.arguments import check_call, explain, no_gradient
+from twingrad.core.catalogue import has_page
+from twingrad.core.contract import States
 from twingrad.core.errors import BackendError, ShapeError
 from twingrad.core.module import Module
+from twingrad.core.operations import OPERATIONS
 from twingrad.core.random import Draws
+from twingrad.core.registry import owner
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec, Settings
 
 # float(loss) is how a loop reads its loss on either backend; torch warns of it since 2.13.
@@ -44,6 +41,7 @@ class TorchBackend:
 
     name = "torch"
     tensor_type = Tensor
+    dtypes = ("float16", "bfloat16", "float32", "float64")
 
     def forward(self, spec: LayerSpec, inputs: Arrays, settings: Settings) -> Array:
         with torch.no_grad():
@@ -152,17 +150,22 @@ class TorchBackend:
         compiled: Callable[..., Any] = torch.compile(model)
         return compiled
 
-    def build(
-        self,
-        module: Module,
-        values: Mapping[int, Array],
-        dtype: str,
-        device: str | None,
-        prepare: Callable[[Module, Any, str], None],
-    ) -> Any:
-        target, kind = _device(device), getattr(torch, dtype)
-        tensors = {key: from_array(array, target).to(kind) for key, array in values.items()}
-        return build(module, tensors, prepare)
+    def parameter(self, array: Array, dtype: str, device: str | None) -> torch.nn.Parameter:
+        # NumPy has no bfloat16; torch rounds it from float32.
+        rounded = array.astype("float32" if dtype == "bfloat16" else dtype)
+        return torch.nn.Parameter(from_array(rounded, _device(device)).to(getattr(torch, dtype)))
+
+    def shell(self, recipe: Module) -> Any:
+        return shell(type(recipe))
+
+    def plain(self, value: Tensor | Array) -> Tensor:
+        return value.detach() if isinstance(value, Tensor) else from_array(value)
+
+    def broadcast(self, array: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return array.expand(shape)
+
+    def supports(self, name: str, dtype: str) -> bool:
+        return name in OPERATIONS or has_page(name, self.name, __name__)
 
     def updater(
         self, spec: OptimizerSpec
@@ -193,13 +196,8 @@ class TorchBackend:
         place = next((x.device.type for x in tensors.values()), "cpu")
         if torch.is_autocast_enabled(place):
             tensors = _autocast(spec, tensors)
-        check_signature(spec.name, tuple([(n, x.shape, x.dtype) for n, x in tensors.items()]))
-        if spec.indices:
-            tensors |= {name: tensors[name].long() for name in spec.indices}
-            check_indices(spec, tensors, settings)
-        for name in spec.labels:
-            if name in tensors and bool(torch.isnan(tensors[name]).any()):
-                raise nan_label(spec, name, torch.nonzero(torch.isnan(tensors[name]))[0].tolist())
+        check_call(spec, tensors, settings, widened=Tensor.long)
+        tensors |= {name: tensors[name].long() for name in spec.indices}
         if torch.is_grad_enabled():
             for name in spec.constants:
                 if name in tensors and tensors[name].requires_grad:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from twingrad.core.module import Module, Parameter
+from twingrad.core.module import Module
 from twingrad.core.state import LoadedKeys, load_state_dict
 
 # What torch.nn.Module must do itself, whatever the recipe's class says.
@@ -47,32 +47,12 @@ def torch_class(recipe_class: type[Module]) -> type[BuiltModule]:
     return _classes[recipe_class]
 
 
-def build(
-    module: Module,
-    values: Mapping[int, torch.Tensor],
-    prepare: Callable[[Module, Any, str], None],
-) -> BuiltModule:
-    """Return `module` and all inside it as torch modules with these parameters."""
-    parameters = {key: torch.nn.Parameter(tensor) for key, tensor in values.items()}
-    built: dict[int, BuiltModule] = {}
-
-    def build_one(recipe: Module, name: str) -> BuiltModule:
-        if id(recipe) in built:
-            return built[id(recipe)]
-        cls = torch_class(type(recipe))
-        twin = built[id(recipe)] = cls.__new__(cls)
-        torch.nn.Module.__init__(twin)
-        for key, value in vars(recipe).items():
-            if isinstance(value, Module):
-                setattr(twin, key, build_one(value, f"{name}.{key}" if name else key))
-            elif isinstance(value, Parameter):
-                setattr(twin, key, parameters[id(value)])
-            else:
-                setattr(twin, key, value)
-        prepare(recipe, twin, name)
-        return twin
-
-    return build_one(module, "")
+def shell(recipe_class: type[Module]) -> BuiltModule:
+    """Return a torch module with the methods of `recipe_class`, and no attributes yet."""
+    cls = torch_class(recipe_class)
+    twin = cls.__new__(cls)
+    torch.nn.Module.__init__(twin)
+    return twin
 
 
 def from_array(array: Any, device: torch.device | None = None) -> torch.Tensor:

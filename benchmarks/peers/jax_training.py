@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from twingrad.benchmarks.measure import Call
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import Array
 
 Weights = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import Array, Arrays
 
 

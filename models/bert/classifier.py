@@ -13,8 +13,9 @@ import numpy as np
 from twingrad.core.calls import forward
 from twingrad.core.data import DataLoader
 from twingrad.core.errors import DataError, SettingError
-from twingrad.core.module import CrossEntropyLoss
-from twingrad.core.optimizer import AdamW, clip_grad_norm_
+from twingrad.core.layers import CrossEntropyLoss
+from twingrad.core.optimizers import AdamW
+from twingrad.core.optimizers.optimizer import clip_grad_norm_
 from twingrad.core.random import check_seed
 from twingrad.core.schedule import Schedule
 from twingrad.core.spec import Array

@@ -52,7 +52,7 @@ def train_classifier(
 
     Writes a Hugging Face folder (BertForSequenceClassification) and metrics.jsonl.
     """
-    from twingrad.core.build import default_backend
+    from twingrad.core.registry import default_backend
     from twingrad.core.trainer import interruptible
     from twingrad.models.bert import huggingface
     from twingrad.models.bert.classifier import Settings, fine_tune, read_labelled_texts

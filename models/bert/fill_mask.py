@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twingrad.core.backend import no_grad
 from twingrad.core.calls import forward
 from twingrad.core.errors import DataError, SettingError
+from twingrad.core.registry import no_grad
 from twingrad.core.spec import Array
 from twingrad.core.state import to_numpy
 from twingrad.models.bert.texts import encode, pad

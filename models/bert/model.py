@@ -11,18 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twingrad.core.backend import Tensor
+from twingrad.core.contract import Tensor
 from twingrad.core.errors import ShapeError
+from twingrad.core.layers import GELU, Dropout, Embedding, LayerNorm, Linear, Tanh
 from twingrad.core.module import (
-    GELU,
-    Dropout,
-    Embedding,
-    LayerNorm,
-    Linear,
     Module,
     ModuleList,
     Parameter,
-    Tanh,
     apply,
     backend_for,
     draw_keep,

@@ -14,14 +14,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from twingrad.core.backend import load_backend, no_grad
 from twingrad.core.build import build
 from twingrad.core.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from twingrad.core.errors import BackendError, CheckpointError, SettingError
 from twingrad.core.files import whole_file
-from twingrad.core.module import CrossEntropyLoss
-from twingrad.core.optimizer import AdamW, clip_grad_norm_
+from twingrad.core.layers import CrossEntropyLoss
+from twingrad.core.optimizers import AdamW
+from twingrad.core.optimizers.optimizer import clip_grad_norm_
 from twingrad.core.random import check_seed
+from twingrad.core.registry import load_backend, no_grad
 from twingrad.core.schedule import Schedule
 from twingrad.core.state import to_numpy
 from twingrad.core.trainer import TrainingError

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twingrad.core.backend import no_grad
 from twingrad.core.errors import DataError, SettingError
+from twingrad.core.registry import no_grad
 from twingrad.core.spec import Array
 from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.corpus import read_lines

@@ -144,8 +144,7 @@ def train_bert(
 
     Writes model.safetensors, tokenizer.json, metrics.jsonl, curve.png and the folder tokens.
     """
-    from twingrad.core.backend import load_backend
-    from twingrad.core.build import default_backend
+    from twingrad.core.registry import default_backend, load_backend
     from twingrad.core.trainer import interruptible
     from twingrad.models.bert import pretraining
 

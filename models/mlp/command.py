@@ -80,9 +80,9 @@ def train_mlp(
 
     Writes model.safetensors, metrics.jsonl, loss.png and, for two features, decision.png.
     """
-    from twingrad.core.build import default_backend
     from twingrad.core.files import OutputError
     from twingrad.core.random import check_seed
+    from twingrad.core.registry import default_backend
     from twingrad.core.trainer import interruptible
     from twingrad.models.mlp import datasets
     from twingrad.models.mlp.model import parse_hidden
@@ -153,8 +153,8 @@ def predict(
     device: Device = None,
 ) -> None:
     """Predict each row's class with a trained perceptron: row, probability, prediction."""
-    from twingrad.core.build import default_backend
     from twingrad.core.files import whole_file
+    from twingrad.core.registry import default_backend
     from twingrad.models.mlp.prediction import as_csv, choose_columns, load_predictor
     from twingrad.models.mlp.tables import read_table, some
 

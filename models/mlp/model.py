@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from twingrad.core.errors import SettingError
-from twingrad.core.module import Linear, Module, Sequential, Tanh
+from twingrad.core.layers import Linear, Tanh
+from twingrad.core.module import Module, Sequential
 
 MOST_PARAMETERS = 100_000_000  # beyond that, a slip of the keyboard is likelier than a plan
 

@@ -15,9 +15,9 @@ from twingrad.core.checkpoint import save_checkpoint
 from twingrad.core.data import DataLoader
 from twingrad.core.errors import SettingError
 from twingrad.core.files import whole_file
+from twingrad.core.layers import BCEWithLogitsLoss
 from twingrad.core.metrics import Confusion, confusion
-from twingrad.core.module import BCEWithLogitsLoss
-from twingrad.core.optimizer import SGD, AdamW, Optimizer
+from twingrad.core.optimizers import SGD, AdamW, Optimizer
 from twingrad.core.random import check_seed
 from twingrad.core.spec import Array
 from twingrad.core.trainer import (

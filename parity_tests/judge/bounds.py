@@ -21,7 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core import definitions
+from twingrad.core.layers.attention import visible_pairs
+from twingrad.core.layers.dropout import dropout
+from twingrad.core.layers.log_softmax import log_softmax
+from twingrad.core.layers.sigmoid import sigmoid
+from twingrad.core.layers.softmax import softmax
+from twingrad.core.layers.tanh import tanh
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge.constants import constant
 from twingrad.parity_tests.judge.oracle import precise
@@ -93,12 +98,12 @@ def _linear(g: Array, x: Array, weight: Array, bias: Array | None = None) -> Wei
 
 def _tanh(g: Array, x: Array) -> Weights:
     # 1 - y^2, as autograd has it, is right to one unit of 1, however small it is.
-    return {"y": FUNCTION * np.abs(definitions.tanh(x)), "grad_x": (FUNCTION + 2 * BASIC) * g}
+    return {"y": FUNCTION * np.abs(tanh(x)), "grad_x": (FUNCTION + 2 * BASIC) * g}
 
 
 def _sigmoid(g: Array, x: Array) -> Weights:
     return {
-        "y": (FUNCTION + 2 * BASIC) * definitions.sigmoid(x),
+        "y": (FUNCTION + 2 * BASIC) * sigmoid(x),
         "grad_x": (FUNCTION + 2 * BASIC) * g,
     }
 
@@ -129,7 +134,7 @@ def _shift(x: Array) -> tuple[Array, Array]:
 
 
 def _softmax(g: Array, x: Array) -> Weights:
-    y, (_, largest) = definitions.softmax(x), _shift(x)
+    y, (_, largest) = softmax(x), _shift(x)
     # exp turns an absolute error of its argument into a relative one of its value.
     relative = 2 * (FUNCTION + BASIC * largest) + roundings(x.shape[-1])
     inner = g + (g * y).sum(axis=-1, keepdims=True)
@@ -137,7 +142,7 @@ def _softmax(g: Array, x: Array) -> Weights:
 
 
 def _log_softmax(g: Array, x: Array) -> Weights:
-    y, (shift, largest) = definitions.softmax(x), _shift(x)
+    y, (shift, largest) = softmax(x), _shift(x)
     summed = roundings(x.shape[-1]) + FUNCTION + LOG
     log_total = np.log(max(x.shape[-1], 1))
     relative = 2 * (FUNCTION + BASIC * (largest + log_total)) + summed
@@ -191,19 +196,17 @@ def _attention(
     p: float = 0.0,
 ) -> Weights:
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else abs(scale)
-    visible = definitions.visible_pairs(query, key, mask, causal)
+    visible = visible_pairs(query, key, mask, causal)
     sizes = np.where(visible, scale * (np.abs(query) @ np.abs(key).swapaxes(-1, -2)), 0)
     scores = np.where(visible, scale * (query @ key.swapaxes(-1, -2)), -np.inf)
-    weights = definitions.softmax(scores)
+    weights = softmax(scores)
     _, shift = _shift(scores)
     (q, d), (k, v) = query.shape[-2:], value.shape[-2:]
     largest = np.max(sizes, axis=-1, keepdims=True, initial=0)
     relative = 2 * (FUNCTION + shift + (roundings(d) + 2) * largest) + roundings(k)
     multiplier: Any = 1.0
     if keep is not None:
-        multiplier = definitions.dropout(
-            np.ones_like(weights), np.broadcast_to(keep, weights.shape), p
-        )
+        multiplier = dropout(np.ones_like(weights), np.broadcast_to(keep, weights.shape), p)
     kept = weights * multiplier
     grad_weights = (g @ np.abs(value).swapaxes(-1, -2)) * multiplier
     inner = grad_weights + (grad_weights * weights).sum(axis=-1, keepdims=True)
@@ -221,7 +224,7 @@ def _attention(
 
 def _dropout(g: Array, x: Array, keep: Array, p: float) -> Weights:
     # The multiplier is rounded once, the product once more.
-    kept = definitions.dropout(np.ones_like(x), keep, p)
+    kept = dropout(np.ones_like(x), keep, p)
     return {"y": 2 * BASIC * np.abs(x) * kept, "grad_x": 2 * BASIC * g * kept}
 
 
@@ -277,7 +280,7 @@ def _cross_entropy(
     reduction: str = "mean",
 ) -> Weights:
     classes = x.shape[-1]
-    surprise, logits = -definitions.log_softmax(x), _log_softmax(np.ones_like(x), x)
+    surprise, logits = -log_softmax(x), _log_softmax(np.ones_like(x), x)
     counted = (target != ignore_index)[..., None]
     each = np.ones(classes, x.dtype) if weight is None else np.abs(weight)
     is_target = counted & (np.arange(classes) == target[..., None])
@@ -290,9 +293,7 @@ def _cross_entropy(
     present = np.where(np.isneginf(x), 0, parts)
     whole = present.sum(axis=-1, keepdims=True)
     # What the gradient of log_softmax costs for an upstream gradient of -parts.
-    grad = _log_softmax(present, x)["grad_x"] + (4 * BASIC + sums) * (
-        present + definitions.softmax(x) * whole
-    )
+    grad = _log_softmax(present, x)["grad_x"] + (4 * BASIC + sums) * (present + softmax(x) * whole)
     if reduction == "none":
         return {"y": loss, "grad_x": g[..., None] * grad}
     count = (is_target * each).sum() if reduction == "mean" else 1

@@ -11,7 +11,7 @@ import hypothesis
 import numpy as np
 
 import twingrad as tg
-from twingrad.core.backend import load_backend
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays
 from twingrad.parity_tests.judge import oracle, votes
 from twingrad.parity_tests.judge.bounds import derived, scaled

@@ -6,10 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.errors import SettingError, UnknownNameError
-from twingrad.core.layers import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
 
 DTYPES = ("float32", "float64")
 # Cases drawn for each law, layer and dtype: while one works, before a change lands, at night.

@@ -2,7 +2,7 @@
 
 float16 and float32 are judged in float64, float64 in longdouble (64 bits of mantissa on x86; where
 longdouble is no wider than float64, the bounds still hold but are half used up by the oracle).
-Gradients come from a complex step, which has no cancellation: see core/definitions.py.
+Gradients come from a complex step, which has no cancellation: see core/complex_step.py.
 """
 
 from __future__ import annotations

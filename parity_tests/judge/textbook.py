@@ -14,7 +14,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.spec import Array, Arrays
 from twingrad.parity_tests.judge.strategies import Case
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core.backend import load_backend
 from twingrad.core.errors import TwingradError
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge import oracle, textbook
 from twingrad.parity_tests.judge.bounds import derived

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from twingrad.core.backend import load_backend
-from twingrad.core.build import default_backend
+from twingrad.core.registry import load_backend
+from twingrad.core.registry import default_backend
 from twingrad.core.errors import INTERRUPTED, BackendError, SettingError
 from twingrad.core.random import check_seed
 from twingrad.parity_tests.judge.options import (

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core.arguments import spec_of
+from twingrad.core.catalogue import spec_of
 from twingrad.core.errors import DataError, TwingradError
 from twingrad.core.files import whole_file
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge.strategies import Case, Walk
 

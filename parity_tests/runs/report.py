@@ -18,9 +18,9 @@ from typing import Any
 import twingrad
 from twingrad.core.environment import environment
 from twingrad.core.files import whole_file
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.parity_tests.judge.constants import constant, recorded
 from twingrad.parity_tests.judge.options import DTYPES, FAILURES, Options
 from twingrad.parity_tests.judge.record import BINS, FIRST

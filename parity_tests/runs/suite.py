@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.parity_tests.judge.constants import constant
 from twingrad.parity_tests.judge.options import Options
 

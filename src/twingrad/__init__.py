@@ -10,7 +10,10 @@ import os
 # take a core from the threads of the other kernels.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 
-from twingrad.core.backend import Backend, LayerBackend, backends, load_backend, no_grad
+import twingrad.backends  # noqa: F401 - before the function of the same name, which is to stay
+from twingrad.core import errors
+from twingrad.core import layers as _layers
+from twingrad.core.arguments import check_setting
 from twingrad.core.build import build, convert, tensor
 from twingrad.core.calls import (
     concat,
@@ -23,66 +26,74 @@ from twingrad.core.calls import (
     optimizers,
     vjp,
 )
+from twingrad.core.catalogue import register_layer, register_optimizer
 from twingrad.core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from twingrad.core.contract import Backend, LayerBackend
 from twingrad.core.data import ArrayDataset, DataLoader
+from twingrad.core.layers import *  # noqa: F403 - the modules of all layers, by their own list
 from twingrad.core.module import (
-    GELU,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    Dropout,
-    Embedding,
-    LayerNorm,
-    Linear,
     Module,
     ModuleList,
     Parameter,
-    ReLU,
     Sequential,
-    Sigmoid,
-    Softmax,
-    Tanh,
+    apply,
+    draw_keep,
+    length_of,
+    recompute,
 )
 from twingrad.core.multi_head_attention import MultiHeadAttention
-from twingrad.core.optimizer import SGD, AdamW, clip_grad_norm_
-from twingrad.core.spec import LayerSpec, OptimizerSpec
+from twingrad.core.optimizers import SGD, AdamW, Optimizer
+from twingrad.core.optimizers.optimizer import clip_grad_norm_
+from twingrad.core.random import Constant, Draws, Normal, Uniform, fan_in_uniform, xavier_uniform
+from twingrad.core.registry import backends, load_backend, no_grad
+from twingrad.core.spec import Choice, Flag, Integer, LayerSpec, Number, OptimizerSpec, Pair
 from twingrad.core.state import to_numpy
 
 __version__ = "0.1.0"
 
+# Python finds `import twingrad.backends.numpy_backend as page` by this name, once the function
+# stands where it looks for the package.
+backends.__name__ = "twingrad.backends"
+
 __all__ = [
-    "GELU",
     "SGD",
     "AdamW",
     "ArrayDataset",
-    "BCEWithLogitsLoss",
     "Backend",
     "Checkpoint",
-    "CrossEntropyLoss",
+    "Choice",
+    "Constant",
     "DataLoader",
-    "Dropout",
-    "Embedding",
+    "Draws",
+    "Flag",
+    "Integer",
     "LayerBackend",
-    "LayerNorm",
     "LayerSpec",
-    "Linear",
     "Module",
     "ModuleList",
     "MultiHeadAttention",
+    "Normal",
+    "Number",
+    "Optimizer",
     "OptimizerSpec",
+    "Pair",
     "Parameter",
-    "ReLU",
     "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
+    "Uniform",
+    "apply",
     "backends",
     "build",
+    "check_setting",
     "clip_grad_norm_",
     "concat",
     "convert",
+    "draw_keep",
+    "errors",
+    "fan_in_uniform",
     "forward",
     "layer",
     "layers",
+    "length_of",
     "load_backend",
     "load_checkpoint",
     "no_grad",
@@ -90,8 +101,13 @@ __all__ = [
     "optimizer",
     "optimizer_step",
     "optimizers",
+    "recompute",
+    "register_layer",
+    "register_optimizer",
     "save_checkpoint",
     "tensor",
     "to_numpy",
     "vjp",
+    "xavier_uniform",
+    *_layers.__all__,
 ]

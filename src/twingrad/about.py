@@ -60,10 +60,9 @@ def layers(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every layer and optimizer: formula, inputs, settings, source."""
+    from twingrad.core.catalogue import LAYERS, OPTIMIZERS
     from twingrad.core.errors import UnknownNameError
-    from twingrad.core.layers import LAYERS
     from twingrad.core.operations import OPERATIONS
-    from twingrad.core.optimizers import OPTIMIZERS
 
     known: dict[str, Spec] = {**LAYERS, **OPERATIONS, **OPTIMIZERS}
     if name is not None and name not in known:
@@ -286,13 +285,15 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _backend_files(name: str) -> dict[str, str]:
     """Return each backend's file for a layer, or that of all operations, inside the package."""
-    from twingrad.core.backend import BACKENDS
+    from twingrad.core.registry import OWN
 
     files = {}
-    for backend, (package, _) in BACKENDS.items():
-        folder = Path(*package.split(".")[1:])
-        own = folder / f"{name}.py"
-        files[backend] = (own if (PACKAGE / own).exists() else folder / "operations.py").as_posix()
+    for backend, own in OWN.items():
+        folder = Path(*own.package.split(".")[1:])
+        page = folder / f"{name}.py"
+        files[backend] = (
+            page if (PACKAGE / page).exists() else folder / "operations.py"
+        ).as_posix()
     return files
 
 

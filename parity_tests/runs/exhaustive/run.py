@@ -23,7 +23,7 @@ import twingrad
 from twingrad.core.environment import environment
 from twingrad.core.errors import DataError
 from twingrad.core.files import whole_file
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
 from twingrad.parity_tests.runs.exhaustive.sweep import (
     LIMITS,

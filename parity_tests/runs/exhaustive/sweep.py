@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from twingrad.core.backend import load_backend
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 from twingrad.parity_tests.runs.exhaustive.functions import Direction, Function
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from twingrad.core.environment import cores
-from twingrad.core.backend import load_backend
+from twingrad.core.registry import load_backend
 from twingrad.core.errors import BackendError, SettingError, UnknownNameError
 from twingrad.core.files import whole_file
 from twingrad.core.random import check_seed

@@ -29,9 +29,9 @@ import pytest
 from hypothesis import strategies as st
 
 from twingrad.backends.numpy_backend import blocks, set_num_threads
-from twingrad.core.layers import LAYERS
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.optimizers import OPTIMIZERS
+from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge import bounds, oracle
 from twingrad.parity_tests.runs.mutants.kernels import (

@@ -22,9 +22,9 @@ from twingrad.parity_tests.runs.mutants.operators import OPERATORS, Edit, Scope
 PACKAGE = numpy_backend.__name__
 FOLDER = Path(numpy_backend.__file__).parent
 # The tables, the tape and what runs kernels in blocks are under laws of their own.
-NOT_KERNELS = ("__init__", "blocks", "flat", "kernels", "tensor")
+NOT_KERNELS = ("__init__", "blocks", "dispatch", "flat", "kernels", "tape", "tensor")
 # Written once for the kernel and for the definition, so it is mutated where it stands.
-SHARED = {"attention": (f"{PACKAGE.split('.')[0]}.core.definitions", ("visible_pairs",))}
+SHARED = {"attention": ("twingrad.core.layers.attention", ("visible_pairs",))}
 
 
 @dataclass(frozen=True)

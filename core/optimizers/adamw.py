@@ -1,11 +1,15 @@
-"""Every optimizer that a backend provides, as data, its recurrence line by line."""
+"""AdamW: Adam whose decay is no part of the gradient."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from twingrad.core.catalogue import register_optimizer
+from twingrad.core.optimizers.optimizer import LEARNING_RATE, Optimizer
 from twingrad.core.spec import Array, Arrays, Flag, Number, OptimizerSpec, Pair
 
 
@@ -35,32 +39,10 @@ def adamw(
     return weight - lr / (1 - beta1**step) * exp_avg / (root + eps), state
 
 
-def sgd(
-    weight: Array,
-    grad: Array,
-    state: Arrays,
-    step: int,
-    *,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    weight_decay: float,
-    maximize: bool,
-) -> tuple[Array, Arrays]:
-    grad = -grad if maximize else grad
-    grad = grad + weight_decay * weight
-    if momentum == 0:
-        return weight - lr * grad, {}
-    buffer = grad if step == 1 else momentum * state["momentum_buffer"] + (1 - dampening) * grad
-    update = grad + momentum * buffer if nesterov else buffer
-    return weight - lr * update, {"momentum_buffer": buffer}
-
-
-LEARNING_RATE = Number(1e-3, low=0.0)
 BETA = Number(0.9, low=0.0, high=1.0, below=True)
 
-ADAMW = OptimizerSpec(
+
+SPEC = OptimizerSpec(
     name="adamw",
     recurrence=(
         "grad = -grad if maximize",
@@ -84,28 +66,31 @@ ADAMW = OptimizerSpec(
     },
     meaning="the decay comes first and is not part of the gradient; eps is outside the root",
 )
+register_optimizer(SPEC)
 
-SGD = OptimizerSpec(
-    name="sgd",
-    recurrence=(
-        "grad = -grad if maximize",
-        "grad = grad + weight_decay * weight",
-        "buffer = momentum * buffer + (1 - dampening) * grad, and grad itself at the first step",
-        "update = grad + momentum * buffer with nesterov, else buffer (grad without momentum)",
-        "weight = weight - lr * update",
-    ),
-    state=("momentum_buffer",),
-    source="Sutskever et al. 2013, ICML, section 2; order as torch.optim.SGD",
-    definition=sgd,
-    settings={
-        "lr": LEARNING_RATE,
-        "momentum": Number(0.0, low=0.0),
-        "dampening": Number(0.0),
-        "nesterov": Flag(),
-        "weight_decay": Number(0.0, low=0.0),
-        "maximize": Flag(),
-    },
-    meaning="nesterov needs momentum > 0 and dampening 0",
-)
 
-OPTIMIZERS: dict[str, OptimizerSpec] = {spec.name: spec for spec in (ADAMW, SGD)}
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay; arguments and defaults are torch.optim.AdamW's."""
+
+    spec_name = "adamw"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+        )

@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from twingrad.core.arguments import check_setting
-from twingrad.core.backend import Backend, Tensor, backend_of
-from twingrad.core.calls import check_optimizer_settings, optimizer
+from twingrad.core.arguments import check_setting, check_together
+from twingrad.core.catalogue import optimizer_spec_of
+from twingrad.core.contract import Backend, Tensor
 from twingrad.core.errors import SettingError, StateError
+from twingrad.core.registry import backend_of
+from twingrad.core.spec import Number
 from twingrad.core.state import to_numpy
+
+LEARNING_RATE = Number(1e-3, low=0.0)
 
 
 class Optimizer:
     """Parameters in groups that each have their own settings, and the state of each parameter.
 
     `param_groups` is a list of dicts, as in torch: "params", and every setting, which may be
-    changed between steps. Raises SettingError for a setting out of range or no parameters.
+    changed between steps. A subclass names the optimizer that it takes its steps by, in
+    `spec_name`. Raises SettingError for a setting out of range or no parameters.
     """
 
     spec_name: str
 
     def __init__(self, params: Iterable[Any], **settings: Any) -> None:
-        self.spec = optimizer(self.spec_name)
+        self.spec = optimizer_spec_of(self.spec_name)
         groups = [*params]
         if not groups:
             raise SettingError(f"{self.spec.name}: there are no parameters to optimize")
@@ -128,16 +133,16 @@ class Optimizer:
 
     def _add(self, group: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         given = {name: value for name, value in group.items() if name != "params"}
-        for name in given:
+        for name in (*settings, *given):
             if name not in self.spec.settings:
                 raise SettingError(
                     f"{self.spec.name}: unknown setting {name!r}: "
                     f"expected one of {sorted(self.spec.settings)}"
                 )
-        full = {**settings, **given}
+        full = {**self.spec.defaults(), **settings, **given}
         for name, value in full.items():
             check_setting(self.spec, name, value)
-        check_optimizer_settings(self.spec, full)
+        check_together(self.spec, full)
         params = group["params"]
         params = (
             list(params)
@@ -150,60 +155,6 @@ class Optimizer:
         }:
             raise SettingError(f"{self.spec.name}: a parameter was given twice")
         self.param_groups.append({"params": params, **full})
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay; arguments and defaults are torch.optim.AdamW's."""
-
-    spec_name = "adamw"
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            amsgrad=amsgrad,
-            maximize=maximize,
-        )
-
-
-class SGD(Optimizer):
-    """Gradient descent with optional momentum; arguments and defaults are torch.optim.SGD's."""
-
-    spec_name = "sgd"
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        *,
-        maximize: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            lr=lr,
-            momentum=momentum,
-            dampening=dampening,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            maximize=maximize,
-        )
 
 
 def clip_grad_norm_(params: Iterable[Any], max_norm: float) -> float:

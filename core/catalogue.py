@@ -1,0 +1,211 @@
+"""Every layer and optimizer that there is, and how a package adds one of its own.
+
+What is registered is a spec, and the pages that belong to it: its kernels on each backend, what
+the laws must know of it, how it is measured. Our own layers are registered by the same call; their
+pages are found by their name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from twingrad.core.errors import RegistrationError, TwingradError, UnknownNameError
+from twingrad.core.operations import OPERATIONS
+from twingrad.core.spec import LayerSpec, OptimizerSpec
+
+GROUP = "twingrad.layers"  # of the entry points with which other packages bring layers
+FILE = "twingrad_layers_"  # begins the name of a module that was loaded from a file
+
+LAYERS: dict[str, LayerSpec] = {}
+OPTIMIZERS: dict[str, OptimizerSpec] = {}
+
+Page = Any  # a module, the dotted name of one, or anything that has the same attributes
+_pages: dict[str, dict[str, Page]] = {}
+
+
+def register_layer(spec: LayerSpec, pages: Mapping[str, Page] | None = None) -> LayerSpec:
+    """Add a layer to those that there are, and return its spec.
+
+    `pages` names the layer's modules by what they are for: "numpy" has `forward` and `backward`,
+    "torch" has `forward`, another backend's name whatever that backend asks for; "laws" and
+    "bench" are read by the laws and the benchmarks, and may be left out. A page is a module, the
+    dotted name of one, which is imported when it is first needed, or anything that has the same
+    attributes.
+
+    Raises RegistrationError if the name is taken, or the spec contradicts itself.
+    """
+    _check_name("layer", spec)
+    known = set(spec.inputs)
+    named = {*spec.optional, *spec.broadcast, *spec.booleans, *spec.constants, *spec.labels}
+    for name in {*named, *spec.indices} - known:
+        raise RegistrationError(
+            f"layer {spec.name!r}: {name!r} must be one of its inputs; it has {sorted(known)}"
+        )
+    _check_arguments(spec, [*spec.inputs, *spec.settings])
+    LAYERS[spec.name] = spec
+    _pages[spec.name] = dict(pages or {})
+    return spec
+
+
+def register_optimizer(
+    spec: OptimizerSpec, pages: Mapping[str, Page] | None = None
+) -> OptimizerSpec:
+    """Add an optimizer to those that there are, and return its spec.
+
+    `pages` are as in `register_layer`; those of backends have `step`.
+    """
+    _check_name("optimizer", spec)
+    _check_arguments(spec, ["weight", "grad", "state", "step", *spec.settings])
+    OPTIMIZERS[spec.name] = spec
+    _pages[spec.name] = dict(pages or {})
+    return spec
+
+
+def page(name: str, room: str, package: str) -> Page | None:
+    """Return what was registered for a layer or an optimizer in a room, else the module of its name
+    in `package`; None if there is neither.
+    """
+    if name not in _pages:
+        spec_of(name)  # an entry point may bring it
+    registered = _pages.get(name, {}).get(room)
+    if registered is None:
+        if not find_spec(f"{package}.{name}"):
+            return None
+        registered = f"{package}.{name}"
+    return import_module(registered) if isinstance(registered, str) else registered
+
+
+def has_page(name: str, room: str, package: str) -> bool:
+    """Return whether there is such a page, without importing it."""
+    return room in _pages.get(name, {}) or find_spec(f"{package}.{name}") is not None
+
+
+def is_own(name: str) -> bool:
+    """Return whether a layer or an optimizer is twingrad's own."""
+    spec = everything()[name]
+    return spec.definition.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def everything() -> dict[str, LayerSpec | OptimizerSpec]:
+    """Return every layer, operation and optimizer by name, other packages' too."""
+    discover()
+    return {**LAYERS, **OPERATIONS, **OPTIMIZERS}
+
+
+def spec_of(name: str) -> LayerSpec:
+    """Return the spec of a layer or of a structure operation."""
+    spec = LAYERS.get(name) or OPERATIONS.get(name)
+    if spec is None:
+        discover()
+        spec = LAYERS.get(name)
+    if spec is None:
+        raise UnknownNameError("layer", name, LAYERS)
+    return spec
+
+
+def optimizer_spec_of(name: str) -> OptimizerSpec:
+    """Return the spec of an optimizer."""
+    if name not in OPTIMIZERS:
+        discover()
+    if name not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", name, OPTIMIZERS)
+    return OPTIMIZERS[name]
+
+
+@cache
+def discover() -> None:
+    """Import what other packages bring by the entry point group twingrad.layers, once.
+
+    Raises RegistrationError for one that cannot be imported, or registers nothing of its name.
+    """
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=GROUP):
+        package = entry.dist.name if entry.dist else "an unknown package"
+        where = f"layer {entry.name!r}: {entry.value} (of {package})"
+        _imported(where, entry.load)
+        if entry.name not in {**LAYERS, **OPTIMIZERS}:
+            raise RegistrationError(
+                f"{where} must register a layer or an optimizer called {entry.name!r}; "
+                f"call twingrad.register_layer in it"
+            )
+
+
+def load_file(path: Path) -> list[str]:
+    """Import a Python file that registers layers or optimizers; return their names.
+
+    A file is imported once in a process. Raises RegistrationError if it cannot be, or registers
+    nothing.
+    """
+    path = path.resolve()
+    where = f"--layers {path}"
+    if not path.is_file():
+        raise RegistrationError(f"{where}: there is no such file")
+    name = f"{FILE}{path.stem}"
+    if name not in sys.modules:
+        _imported(where, lambda: _executed(name, path))
+    loaded = Path(str(sys.modules[name].__file__))
+    if loaded != path:
+        raise RegistrationError(f"{where}: {loaded} has the same name; rename one of them")
+    known: dict[str, LayerSpec | OptimizerSpec] = {**LAYERS, **OPTIMIZERS}
+    found = [
+        key for key, spec in known.items() if inspect.getsourcefile(spec.definition) == str(path)
+    ]
+    if not found:
+        raise RegistrationError(
+            f"{where}: it registers no layer and no optimizer; call twingrad.register_layer in it"
+        )
+    return found
+
+
+def _executed(name: str, path: Path) -> None:
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RegistrationError(f"--layers {path}: it must be a Python file")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+
+
+def _imported(where: str, load: Callable[[], Any]) -> None:
+    try:
+        load()
+    except TwingradError:
+        raise
+    except Exception as error:
+        said = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" ...")
+        raise RegistrationError(f"{where} cannot be imported: {said}") from error
+
+
+def _check_name(kind: str, spec: LayerSpec | OptimizerSpec) -> None:
+    if not (spec.name.isidentifier() and spec.name.islower()):
+        raise RegistrationError(
+            f"{kind}: its name must be a Python name in small letters; got {spec.name!r}"
+        )
+    known: dict[str, LayerSpec | OptimizerSpec] = {**LAYERS, **OPERATIONS, **OPTIMIZERS}
+    taken = known.get(spec.name)
+    if taken is not None:
+        raise RegistrationError(
+            f"{kind} {spec.name!r}: the name is taken, by {taken.definition.__module__}; "
+            f"give yours another one"
+        )
+
+
+def _check_arguments(spec: LayerSpec | OptimizerSpec, expected: list[str]) -> None:
+    found = list(inspect.signature(spec.definition).parameters)
+    if found != expected:
+        raise RegistrationError(
+            f"{spec.name}: the definition must take ({', '.join(expected)}), in the order of the "
+            f"spec; it takes ({', '.join(found)})"
+        )
