@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from twingrad.core.spec import Array, Arrays, LayerSpec
-from twingrad.parity_tests.judge.strategies import Case
+from twingrad.parity_tests.judge.case import Case
 
 ALL_STEPS = 256  # up to so many elements, every one of them gets a complex step of its own
 SAMPLED_STEPS = 5  # of each larger input

@@ -10,8 +10,8 @@ normalisation are right.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -20,112 +20,34 @@ import hypothesis.strategies as st
 import numpy as np
 
 from twingrad.core.arguments import number_of_places
+from twingrad.core.errors import RegistrationError
 from twingrad.core.spec import (
     Array,
     Arrays,
     Choice,
     Flag,
+    Integer,
     LayerSpec,
     Number,
     OptimizerSpec,
     Pair,
-    Setting,
+    Structural,
 )
+from twingrad.parity_tests.judge.case import EVERYTHING, ORDINARY, Case, Domain, Walk
+from twingrad.parity_tests.laws.table import HOLDS, told
 
 SHAPE = (3, 5)  # of the weight that an optimizer walks with
-SHOWN_ELEMENTS = 64  # of an array in a message; larger ones are abridged
 MAX_SMALL_LENGTH = 4  # of each dimension of a small case
 LARGE_LENGTHS = (1, 7, 33, 64, 127, 128, 129)  # odd, prime, and one off the width of a vector
 MAX_LARGE_ELEMENTS = 12_000  # of all inputs of a large case together, or of the output
-# The definition of attention works pair by pair, on (q, k, d) numbers.
-MOST_ELEMENTS = {"attention": 3_000}
 
 
-@dataclass(frozen=True)
-class Case:
-    """One call of one layer, and the gradient that flows into its output."""
-
-    spec: LayerSpec
-    inputs: Arrays
-    settings: dict[str, Any]
-    grad_y: Array = field(default_factory=lambda: np.ones(()))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.grad_y.dtype
-
-    def __repr__(self) -> str:
-        with np.printoptions(threshold=SHOWN_ELEMENTS, precision=17, floatmode="unique"):
-            lines = [f"{name} = {array!r}" for name, array in self.inputs.items()]
-            lines += [f"{name} = {value!r}" for name, value in self.settings.items()]
-            lines.append(f"grad_y = {self.grad_y!r}")
-        return "\n".join(lines)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(f"Case of {self.spec.name}:\n{self!r}")
-
-
-@dataclass(frozen=True)
-class Walk:
-    """Where an optimizer goes from a drawn weight, by drawn gradients, with some settings."""
-
-    optimizer: OptimizerSpec
-    dtype: str
-    settings: dict[str, Any]
-    seed: int  # of the weight and of all gradients
-
-    def __repr__(self) -> str:
-        return f"settings = {self.settings}\nseed = {self.seed}"
-
-
-@dataclass(frozen=True)
-class Domain:
-    """The numbers that an input is drawn from: 0, and 2^lowest to 2^highest of either sign."""
-
-    lowest: int
-    highest: int
-    positive: bool = False
-    zero: bool = True
-
-
-EVERYTHING = Domain(-1074, 1023)  # cut to what the dtype holds
-ORDINARY = Domain(-20, 6)  # products and sums of a few stay far from overflow and underflow
-
-# Where the formula itself overflows or loses all digits, the contract ends: a logit of 1e30 says
-# nothing about rounding. Everything not named here is ORDINARY.
-DOMAINS: dict[str, dict[str, Domain]] = {
-    "tanh": {"x": EVERYTHING},
-    "sigmoid": {"x": EVERYTHING},
-    "relu": {"x": EVERYTHING},
-    "gelu": {"x": EVERYTHING},
-    "neg": {"x": EVERYTHING},
-    "reshape": {"x": EVERYTHING},
-    "transpose": {"x": EVERYTHING},
-    "cross_entropy": {"x": Domain(-20, 14), "weight": Domain(-20, 6, positive=True)},
-    "softmax": {"x": Domain(-20, 14)},
-    "log_softmax": {"x": Domain(-20, 14)},
-    "layer_norm": {"x": Domain(-10, 20)},
-    "bce_with_logits": {"x": Domain(-100, 100)},
-    "exp": {"x": Domain(-20, 5)},
-    "log": {"x": Domain(-60, 60, positive=True, zero=False)},
-    "sqrt": {"x": Domain(-60, 60, positive=True, zero=False)},
-    "pow": {"x": Domain(-3, 3, positive=True, zero=False), "y": Domain(-3, 3)},
-    "div": {"y": Domain(-6, 6, zero=False)},
-}
-
-# Ranges that settings are drawn from, where the valid range is wider than is of use.
-NUMBERS: dict[str, st.SearchStrategy[Any]] = {
-    "padding_idx": st.sampled_from([None, 0]),
-    "ignore_index": st.sampled_from([-100, 0, 1]),
-    "label_smoothing": st.sampled_from([0.0, 0.1, 1.0]),
-    "eps": st.sampled_from([1e-12, 1e-5, 1e-3, 0.5]),
-    "scale": st.sampled_from([None, 0.125, 1.0, 1.7]),
-    "p": st.sampled_from([0.0, 0.1, 0.5, 0.9]),
-    "lr": st.sampled_from([0.0, 1e-4, 1e-3, 0.1]),
-    "weight_decay": st.sampled_from([0.0, 1e-2, 0.1]),
-    "momentum": st.sampled_from([0.0, 0.5, 0.9, 0.99]),
-    "dampening": st.sampled_from([0.0, 0.1]),
-    "betas": st.tuples(st.sampled_from([0.0, 0.5, 0.9, 0.99]), st.sampled_from([0.0, 0.9, 0.999])),
+# What settings that mean the same everywhere are drawn from; others say it on their layer's page.
+VALUES: dict[str, tuple[Any, ...]] = {
+    "eps": (1e-12, 1e-5, 1e-3, 0.5),
+    "p": (0.0, 0.1, 0.5, 0.9),
+    "lr": (0.0, 1e-4, 1e-3, 0.1),
+    "weight_decay": (0.0, 1e-2, 0.1),
 }
 
 
@@ -166,12 +88,13 @@ def cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, min_length: int = 0) -> 
         if name in spec.indices:
             places = _places(spec, name, shapes, settings)
             return draw(hnp.arrays(np.int64, shape, elements=st.sampled_from(places)), label=name)
-        domain = DOMAINS.get(spec.name, {}).get(name, ORDINARY)
+        domain = domains.get(name, ORDINARY)
         return draw(
             hnp.arrays(dtype, shape, elements=elements(dtype, domain), fill=st.nothing()),
             label=name,
         )
 
+    domains: Mapping[str, Domain] = told(spec.name, "DOMAINS", {})
     shapes, settings = draw(calls(spec, st.integers(min_length, MAX_SMALL_LENGTH)))
     inputs = {name: array(name, shape) for name, shape in shapes.items()}
     shape = output_shape(spec, inputs, settings)
@@ -196,12 +119,14 @@ def large_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, is_smooth: bool = 
         calls(
             spec,
             st.sampled_from(LARGE_LENGTHS),
-            MOST_ELEMENTS.get(spec.name, MAX_LARGE_ELEMENTS),
+            told(spec.name, "MOST_ELEMENTS", MAX_LARGE_ELEMENTS),
         )
     )
 
-    if is_smooth and "padding_idx" in settings:
-        settings["padding_idx"] = None  # whose gradient is no derivative
+    if is_smooth:
+        settings |= told(spec.name, "SMOOTH", {})
+    domains: Mapping[str, Domain] = told(spec.name, "DOMAINS", {})
+    is_positive = told(spec.name, "POSITIVE", False)
 
     def array(name: str, shape: tuple[int, ...]) -> Array:
         if name in spec.booleans:
@@ -209,9 +134,9 @@ def large_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str, is_smooth: bool = 
         if name in spec.indices:
             return np.asarray(rng.choice(_places(spec, name, shapes, settings), shape))
         values = TEXTURES[texture](rng, shape) * scale + offset
-        domain = DOMAINS.get(spec.name, {}).get(name, ORDINARY)
+        domain = domains.get(name, ORDINARY)
         values = np.clip(values, -(2.0**domain.highest), 2.0**domain.highest)
-        if spec.name in ("div", "pow") or domain.positive:
+        if is_positive or domain.positive:
             values = np.abs(values) + 0.25
         return np.asarray(values, dtype)
 
@@ -272,13 +197,14 @@ def calls(
     draw: st.DrawFn, spec: LayerSpec, lengths: st.SearchStrategy[int], most: int = 64
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     """Draw the shape of every input (of at most `most` elements together) and every setting."""
-    if spec.name in CALLS:
-        shapes, settings = draw(CALLS[spec.name](lengths))
+    own = told(spec.name, "calls")
+    if own is not None:
+        shapes, settings = draw(own(lengths))
     else:
         shapes = draw(shapes_of(spec, lengths))
-        settings = {name: draw(setting(name, s), label=name) for name, s in spec.settings.items()}
+        settings = {name: draw(setting(spec, name), label=name) for name in spec.settings}
     total = sum(math.prod(shape) for shape in shapes.values())
-    if CALLS.get(spec.name) is _broadcast:
+    if spec.broadcast and {*spec.broadcast} == {*spec.inputs}:
         total = max(total, math.prod(np.broadcast_shapes(*shapes.values())))
     if total > most:
         # Shorten by construction: a filter would throw most large draws away.
@@ -288,28 +214,48 @@ def calls(
     return shapes, settings
 
 
-def setting(name: str, spec: Setting) -> st.SearchStrategy[Any]:
-    """Draw a value for one setting."""
-    if name in NUMBERS:
-        return NUMBERS[name]
-    if isinstance(spec, Choice):
-        return st.sampled_from(spec.options)
-    if isinstance(spec, Flag):
-        return st.booleans()
-    assert isinstance(spec, Number | Pair), f"no strategy for setting {name}"
-    return st.just(spec.default)
+def setting(spec: LayerSpec | OptimizerSpec, name: str) -> st.SearchStrategy[Any]:
+    """Draw a value for one setting: from its page's own, from those of its name, or its range.
+
+    Raises RegistrationError for one that says where elements go: the layer's `calls` must draw it.
+    """
+    own: Mapping[str, st.SearchStrategy[Any]] = told(spec.name, "SETTINGS", {})
+    if name in own:
+        return own[name]
+    valid = spec.settings[name]
+    usual = [value for value in VALUES.get(name, ()) if valid.accepts(value)]
+    if usual:
+        return st.sampled_from(usual)
+    if isinstance(valid, Structural):
+        raise RegistrationError(
+            f"{spec.name}: {name!r} says where elements go, so its page for the laws must have "
+            f"{HOLDS['calls']}"
+        )
+    return accepted(valid)
+
+
+def accepted(setting: Number | Integer | Choice | Flag | Pair) -> st.SearchStrategy[Any]:
+    """Draw a value that a setting accepts: its default, the ends of its range, and some inside."""
+    match setting:
+        case Choice(options=options):
+            return st.sampled_from(options)
+        case Flag():
+            return st.booleans()
+        case Pair(default=default, each=each):
+            return st.tuples(*(accepted(replace(each, default=number)) for number in default))
+        case Integer(default=default):
+            found = [default, 0] if setting.place else [default, 0, (default or 0) + 1]
+        case Number(default=default, low=low, high=high):
+            near = 1.0 if default is None else default
+            found = [default, low, high, (low + high) / 2, near / 2, near * 2, near + 1, near - 1]
+    return st.sampled_from(list(dict.fromkeys(filter(setting.accepts, found))))
 
 
 def optimizer_settings(spec: OptimizerSpec) -> st.SearchStrategy[dict[str, Any]]:
     """Draw settings for an optimizer that go together."""
-
-    def compatible(settings: dict[str, Any]) -> dict[str, Any]:
-        if settings.get("nesterov"):
-            settings |= {"momentum": settings["momentum"] or 0.9, "dampening": 0.0}
-        return settings
-
-    drawn = {name: setting(name, s) for name, s in spec.settings.items()}
-    return st.fixed_dictionaries(drawn).map(compatible)
+    each = {name: setting(spec, name) for name in spec.settings}
+    together = st.fixed_dictionaries(each).map(told(spec.name, "compatible", dict))
+    return together.filter(lambda settings: spec.refuses is None or not spec.refuses(settings))
 
 
 @st.composite
@@ -334,6 +280,10 @@ def shapes_of(
 ) -> dict[str, tuple[int, ...]]:
     """Draw shapes that fit a layer's shape strings, optional inputs given or not."""
     lead = tuple(draw(st.lists(lengths, max_size=2), label="..."))
+    # What is numbered needs a place to be at.
+    numbered = {*spec.indices.values()} | {
+        each.place for each in spec.settings.values() if isinstance(each, Integer)
+    }
     length_of: dict[str, int] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, text in spec.inputs.items():
@@ -342,111 +292,10 @@ def shapes_of(
         shape: tuple[int, ...] = ()
         for dim in text.split():
             if dim != "..." and dim not in length_of:
-                # What is numbered needs a place to be at.
-                least = int(dim in spec.indices.values())
-                length_of[dim] = max(draw(lengths, label=dim), least)
+                length_of[dim] = max(draw(lengths, label=dim), int(dim in numbered))
             shape += lead if dim == "..." else (length_of[dim],)
         if name in spec.broadcast:
             shape = tuple(1 if draw(st.booleans()) else length for length in shape)
             shape = shape[draw(st.integers(0, len(shape))) :]
         shapes[name] = shape
     return shapes
-
-
-Lengths = st.SearchStrategy[int]
-Call = st.SearchStrategy[tuple[dict[str, tuple[int, ...]], dict[str, Any]]]
-
-
-@st.composite
-def _broadcast(
-    draw: st.DrawFn, lengths: Lengths
-) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    full = tuple(draw(st.lists(lengths, max_size=3), label="shape"))
-
-    def stretched() -> tuple[int, ...]:
-        shape = tuple(1 if draw(st.booleans()) else length for length in full)
-        return shape[draw(st.integers(0, len(shape))) :]
-
-    return {"x": stretched(), "y": stretched()}, {}
-
-
-@st.composite
-def _matmul(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    m, n, p = draw(lengths), draw(lengths), draw(lengths)
-    lead = tuple(draw(st.lists(lengths, max_size=1)))
-    x, y = (lead if draw(st.booleans()) else ()), (lead if draw(st.booleans()) else ())
-    return {
-        "x": (n,) if draw(st.booleans()) else (*x, m, n),
-        "y": (n,) if draw(st.booleans()) else (*y, n, p),
-    }, {}
-
-
-@st.composite
-def _reduce(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    shape = tuple(draw(st.lists(lengths, max_size=3), label="shape"))
-    axes = st.lists(st.integers(0, max(len(shape) - 1, 0)), unique=True, min_size=1).map(tuple)
-    axis: Any = draw(st.one_of(st.none(), axes) if shape else st.none(), label="axis")
-    if isinstance(axis, tuple) and len(axis) == 1 and draw(st.booleans()):
-        axis = axis[0] - len(shape)
-    return {"x": shape}, {"axis": axis, "keepdim": draw(st.booleans(), label="keepdim")}
-
-
-@st.composite
-def _reshape(
-    draw: st.DrawFn, lengths: Lengths
-) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    shape = tuple(draw(st.lists(lengths, max_size=3), label="x"))
-    new = draw(st.permutations([*shape, 1]), label="shape")
-    flat = draw(st.booleans(), label="flat") and 0 not in shape
-    return {"x": shape}, {"shape": (-1,) if flat else tuple(new)}
-
-
-@st.composite
-def _transpose(
-    draw: st.DrawFn, lengths: Lengths
-) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    shape = tuple(draw(st.lists(lengths, max_size=3), label="x"))
-    axes = draw(st.one_of(st.none(), st.permutations(range(len(shape))).map(tuple)), label="axes")
-    return {"x": shape}, {"axes": axes}
-
-
-@st.composite
-def _getitem(
-    draw: st.DrawFn, lengths: Lengths
-) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    # One more than drawn, since there is no element 0 of nothing.
-    shape = tuple(draw(st.lists(lengths.map(lambda n: n + 1), min_size=1, max_size=3), label="x"))
-    positions = st.integers(-shape[0], shape[0] - 1)
-    # Rows may be picked twice: their gradients must add up.
-    rows = st.lists(positions, min_size=1, max_size=4).map(lambda rows: (np.array(rows),))
-    # torch has no slices that run backwards, so they are not under a law of two backends.
-    basic = hnp.basic_indices(shape, allow_newaxis=True).filter(_runs_forward)
-    return {"x": shape}, {"index": draw(st.one_of(basic, rows), label="index")}
-
-
-def _runs_forward(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(not isinstance(part, slice) or (part.step or 1) > 0 for part in parts)
-
-
-@st.composite
-def _concat(draw: st.DrawFn, lengths: Lengths) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
-    shape = draw(st.lists(lengths, min_size=1, max_size=3), label="shape")
-    axis = draw(st.integers(-len(shape), len(shape) - 1), label="axis")
-    shapes = {}
-    for index in range(draw(st.integers(1, 3), label="arrays")):
-        own = list(shape)
-        own[axis] = draw(lengths)
-        shapes[f"x{index}"] = tuple(own)
-    return shapes, {"axis": axis}
-
-
-CALLS: dict[str, Any] = {
-    **dict.fromkeys(("add", "sub", "mul", "div", "pow"), _broadcast),
-    **dict.fromkeys(("sum", "mean"), _reduce),
-    "matmul": _matmul,
-    "reshape": _reshape,
-    "transpose": _transpose,
-    "getitem": _getitem,
-    "concat": _concat,
-}
