@@ -152,11 +152,21 @@ def sign(node: ast.AST, scope: Scope) -> Edits:
     if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add | ast.Sub):
         yield Edit(node, changed(node, op=_other(node.op, ast.Add, ast.Sub)))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield Edit(node, text(node.operand))
+        # axis=1 for axis=-1 is the same on a matrix; other axes are what `axis` tries.
+        if not _is_axis(scope.parent(node)):
+            yield Edit(node, text(node.operand))
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp | ast.Call):
-        yield Edit(node.value, f"-{grouped(node.value)}")
+        if called(node.value) not in ALLOCATES:
+            yield Edit(node.value, f"-{grouped(node.value)}")
     if _is_result(node, scope):
         yield Edit(node, f"-{grouped(node)}")
+
+
+ALLOCATES = {"empty", "empty_like"}  # whose numbers nobody reads, of whichever sign they are
+
+
+def _is_axis(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.keyword) and node.arg == "axis"
 
 
 def term(node: ast.AST, scope: Scope) -> Edits:
@@ -239,7 +249,13 @@ def integer(node: ast.AST, scope: Scope) -> Edits:
     value = number(node)
     if type(value) is int and not isinstance(scope.parent(node), ast.UnaryOp | ast.keyword):
         yield Edit(node, str(value + 1))
-        yield Edit(node, str(value - 1))
+        if not _is_any_length(node, value, scope):
+            yield Edit(node, str(value - 1))
+
+
+def _is_any_length(node: ast.AST, value: int, scope: Scope) -> bool:
+    """Whether it is the -1 of a reshape: NumPy takes any negative length for the one to find."""
+    return value == -1 and called(scope.parent(node) or node) == "reshape"
 
 
 def constant(node: ast.AST, scope: Scope) -> Edits:
@@ -302,12 +318,16 @@ def shape(node: ast.AST, scope: Scope) -> Edits:
 
 def axis(node: ast.AST, scope: Scope) -> Edits:
     """A sum runs along another axis."""
-    if isinstance(node, ast.keyword) and node.arg == "axis":
+    if isinstance(node, ast.keyword) and _is_axis(node):
         for other in ("0", "-1", "-2", "None"):
-            if other != text(node.value):
+            # Of two axes the first is -2, and the last is 1.
+            if other != text(node.value) and (text(node.value), other) not in SAME_OF_TWO:
                 yield Edit(node, f"axis={other}")
     if called(node) in ("swapaxes", "sum_over") and isinstance(node, ast.Call):
         yield Edit(node, changed(node, args=[*node.args[:1], ast.Constant(0), *node.args[2:]]))
+
+
+SAME_OF_TWO = {("0", "-2"), ("1", "-1")}
 
 
 def keepdims(node: ast.AST, scope: Scope) -> Edits:
@@ -533,7 +553,10 @@ def argument(node: ast.AST, scope: Scope) -> Edits:
 
 
 # Exchanged arguments that change nothing, or that another operator exchanges.
-COMMUTES = {"maximum", "minimum", "max", "min", "swapaxes", "where", "subtract", "isinstance"}
+COMMUTES = {"maximum", "minimum", "max", "min", "swapaxes", "where", "subtract", "isinstance"} | {
+    *("add", "multiply", "vdot", "vecdot", "promote_types", "result_type", "hypot"),
+    *("logical_and", "logical_or", "logical_xor", "array_equal"),
+}
 
 
 def unpacked(node: ast.AST, scope: Scope) -> Edits:
