@@ -21,7 +21,7 @@ from twingrad.core.registry import load_backend
 PACKAGE = numpy_backend.__name__
 FOLDER = Path(numpy_backend.__file__).parent
 # What dispatches, and what runs kernels in blocks, is under laws of its own.
-NOT_KERNELS = ("__init__", "blocks", "dispatch", "flat", "kernels", "tape", "tensor")
+NOT_KERNELS = ("__init__", "blocks", "dispatch", "flat", "kernels", "recompute", "tape", "tensor")
 # Written once for the kernel and for the definition, so it is mutated where it stands.
 SHARED = {"attention": ("twingrad.core.layers.attention", ("visible_pairs",))}
 
