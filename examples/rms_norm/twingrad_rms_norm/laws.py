@@ -1,4 +1,4 @@
-"""What the laws must know of RMSNorm: its bound, its formula in mpmath, its domain, its own laws."""
+"""What the laws must know of RMSNorm: its bound, its formula in mpmath, its domain, its laws."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ DOMAINS = {"x": Domain(-10, 20)}  # no square of float32 overflows, none falls b
 
 
 def bound(g: Any, x: Any, weight: Any = None, eps: float = 1e-6) -> Weights:
-    """Nothing cancels in a sum of squares, so its n roundings are relative, and the root halves them.
+    """Return W of y and of each gradient.
 
+    Nothing cancels in a sum of squares, so its n roundings are relative, and the root halves them.
     The other operations: a square, a division, eps, two of the root, two products.
     """
     n, rows = x.shape[-1], math.prod(x.shape[:-1])
