@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,22 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("core", "backends", "parity_tests", "benchmarks", "models")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from the sdist, as a package index would hold it."""
-    folder = tmp_path_factory.mktemp("dist")
-    # A build writes beside its sources, and another process may be building, too.
-    sources = folder / "sources"
-    left = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, sources, symlinks=True, ignore=left)
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(folder), str(sources)],
-        check=True,
-        capture_output=True,
-    )
-    return next(folder.glob("*.whl"))
 
 
 def test_the_wheel_holds_every_module(wheel: Path) -> None:
