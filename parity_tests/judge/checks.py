@@ -16,9 +16,9 @@ from twingrad.core.spec import Array, Arrays
 from twingrad.parity_tests.judge import oracle, votes
 from twingrad.parity_tests.judge.bounds import derived, scaled
 from twingrad.parity_tests.judge.constants import constant
-from twingrad.parity_tests.judge.options import options
-from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.recurrence import Recurrence
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import SHAPE, Case, Walk
 
 STEPS = 200  # of an optimizer's walk
@@ -45,6 +45,7 @@ class Finding:
     worse: list[str]  # within it, but further off than was recorded
     source: Case | Walk  # what to do again
     recorded: Mapping[str, float]  # by backend; empty for a case that is nobody's worst
+    options: Options  # of the run that found it
 
 
 class Disagreement(AssertionError):
@@ -84,7 +85,7 @@ def describe(finding: Finding) -> str:
     if case is not None:
         lines += [f"  {line}" for line in votes.in_words(case, finding.what, finding.index)]
     lines += ["inputs:", *(f"  {line}" for line in str(finding.source).splitlines())]
-    lines.append(f"again: {options().command(finding.subject, finding.dtype)}")
+    lines.append(f"again: {finding.options.command(finding.subject, finding.dtype)}")
     return "\n".join(lines)
 
 
@@ -97,65 +98,71 @@ def _verdict(finding: Finding, name: str) -> str:
     return f"worse than {RATCHET} times the recorded {share:.3g}"
 
 
-def check(case: Case | Walk, recorded: Recorded = NOTHING) -> None:
+def check(case: Case | Walk, session: Session, recorded: Recorded = NOTHING) -> None:
     """Everything that a case can be asked."""
     if isinstance(case, Walk):
-        check_walk(case, recorded)
+        check_walk(case, session, recorded)
     else:
-        check_forward(case, recorded)
-        check_gradient(case, recorded)
+        check_forward(case, session, recorded)
+        check_gradient(case, session, recorded)
 
 
-def check_forward(case: Case, recorded: Recorded = NOTHING) -> None:
+def check_forward(case: Case, session: Session, recorded: Recorded = NOTHING) -> None:
     """Every backend's output is within its bound of the definition, and near what was recorded."""
     computed = {
-        name: load_backend(name).forward(case.spec, case.inputs, case.settings)
-        for name in options().backends
+        name: backend.forward(case.spec, case.inputs, case.settings)
+        for name, backend in session.backends.items()
     }
     indices = np.argwhere(np.ones(case.grad_y.shape, bool))
     expected = oracle.output(case).reshape(-1)
     room = derived(case)["y"]
-    _aim(compare(case, "y", computed, indices, expected, room, recorded.get("y", {})), "y")
+    before = recorded.get("y", {})
+    _aim(compare(case, "y", computed, indices, expected, room, session, before), "y")
 
 
-def check_gradient(case: Case, recorded: Recorded = NOTHING) -> None:
+def check_gradient(case: Case, session: Session, recorded: Recorded = NOTHING) -> None:
     """Every backend's gradients are within their bounds of the definition's complex step."""
-    computed = {name: gradients(name, case) for name in options().backends}
+    computed = {name: gradients(name, case) for name in session.backends}
     explained = derived(case)
-    worst = dict.fromkeys(options().backends, 0.0)
+    worst = dict.fromkeys(session.backends, 0.0)
     for input_name, (indices, expected) in oracle.gradients(case).items():
         what = f"grad_{input_name}"
         grads = {name: grads[input_name] for name, grads in computed.items()}
         room, before = explained.get(what, 0), recorded.get(what, {})
-        shares = [compare(case, what, grads, indices, expected, room, before)]
+        shares = [compare(case, what, grads, indices, expected, room, session, before)]
         if len(indices) < case.inputs[input_name].size:
-            shares.append(_check_everywhere(case, input_name, grads, explained[what]))
+            shares.append(_check_everywhere(case, input_name, grads, explained[what], session))
         for share in shares:
             worst = {name: max(worst[name], share.get(name, 0.0)) for name in worst}
     _aim(worst, "gradients")
 
 
-def check_walk(walk: Walk, recorded: Recorded = NOTHING) -> None:
+def check_walk(walk: Walk, session: Session, recorded: Recorded = NOTHING) -> None:
     """Every backend's weights follow the optimizer's recurrence, step by step."""
     spec, settings = walk.optimizer, walk.settings
     rng = np.random.default_rng(walk.seed)
     weight = rng.standard_normal(SHAPE).astype(walk.dtype)
     path = Recurrence(spec, settings, weight)
-    weights = dict.fromkeys(options().backends, weight)
-    states: dict[str, Any] = dict.fromkeys(options().backends)
+    weights = dict.fromkeys(session.backends, weight)
+    states: dict[str, Any] = dict.fromkeys(session.backends)
     scale = 10 ** rng.uniform(-4, 2, SHAPE)
     for _ in range(STEPS):
         grad = (rng.standard_normal(SHAPE) * scale).astype(walk.dtype)
         path.step(grad)
-        for name in options().backends:
+        for name in weights:
             weights[name], states[name] = tg.optimizer_step(
                 spec.name, weights[name], grad, states[name], backend=name, **settings
             )
-        compare_weights(walk, weights, path.weight, path.allowed, recorded.get("weight", {}))
+        before = recorded.get("weight", {})
+        compare_weights(walk, weights, path.weight, path.allowed, session, before)
 
 
 def _check_everywhere(
-    case: Case, input_name: str, grads: Mapping[str, Array], explained: Array
+    case: Case,
+    input_name: str,
+    grads: Mapping[str, Array],
+    explained: Array,
+    session: Session,
 ) -> dict[str, float]:
     """Where complex steps for all are too many: one for the element that parts the backends."""
     with np.errstate(all="ignore"):
@@ -163,7 +170,7 @@ def _check_everywhere(
     index = np.unravel_index(np.argmax(parted), parted.shape)
     at = np.array([index])
     expected = oracle.gradient_at(case, input_name, at)
-    return compare(case, f"grad_{input_name}", grads, at, expected, explained)
+    return compare(case, f"grad_{input_name}", grads, at, expected, explained, session)
 
 
 def _aim(shares: Mapping[str, float], what: str) -> None:
@@ -190,6 +197,7 @@ def compare(
     indices: Array,
     expected: Array,
     explained: Array | float,
+    session: Session,
     recorded: Mapping[str, float] = NOTHING,
 ) -> dict[str, float]:
     """Return each backend's largest error at `indices` of a tensor, as a share of the bound.
@@ -198,7 +206,7 @@ def compare(
     part of it, or RATCHET times what was recorded of the backend on this case.
     """
     subject = (case.spec.name, str(case.dtype), what)
-    return _compare(subject, computed, indices, expected, explained, case, recorded)
+    return _compare(subject, computed, indices, expected, explained, case, session, recorded)
 
 
 def compare_weights(
@@ -206,13 +214,14 @@ def compare_weights(
     computed: Mapping[str, Array],
     expected: Array,
     explained: Array,
+    session: Session,
     recorded: Mapping[str, float] = NOTHING,
 ) -> dict[str, float]:
     """Do what `compare` does, everywhere in the weights that an optimizer has walked to."""
     subject = (walk.optimizer.name, walk.dtype, "weight")
     indices = np.argwhere(np.ones(expected.shape, bool))
     flat = expected.reshape(-1)
-    return _compare(subject, computed, indices, flat, explained, walk, recorded)
+    return _compare(subject, computed, indices, flat, explained, walk, session, recorded)
 
 
 def _compare(
@@ -222,6 +231,7 @@ def _compare(
     expected: Array,
     explained: Array | float,
     source: Case | Walk,
+    session: Session,
     recorded: Mapping[str, float],
 ) -> dict[str, float]:
     layer, dtype_name, what = subject
@@ -252,7 +262,7 @@ def _compare(
             # Below its own bound a value has no digits left, and no unit in its last place.
             ulp = error / _spacing(np.maximum(np.abs(expected), room), dtype)
         key = (layer, dtype_name, what, name)
-        RECORD.add(key, ulp, ratios, (values, expected), indices, source)
+        session.record.add(key, ulp, ratios, (values, expected), indices, source)
         shares[name] = float(np.max(ratios)) / c
         worst = max(worst, (float(np.max(excess)), int(np.argmax(excess))))
     if worst[0] <= 1:
@@ -277,6 +287,7 @@ def _compare(
             ],
             source,
             recorded,
+            session.options,
         )
     )
 

@@ -1,4 +1,4 @@
-"""How good each backend was in this process: its errors, by layer and tensor."""
+"""How good each backend was in a session: its errors, by layer and tensor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from twingrad.core.spec import Array
-from twingrad.parity_tests.judge.options import options
 from twingrad.parity_tests.judge.strategies import Case, Walk
 from twingrad.parity_tests.runs import replay
 
@@ -18,7 +17,7 @@ FIRST = -5
 
 
 @dataclass
-class Row:
+class TensorErrors:
     """The errors of one tensor of one layer on one backend."""
 
     cases: int = 0
@@ -34,7 +33,7 @@ class Record:
     """Collects errors until they are drained into a test's report."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str, str, str], Row] = {}
+        self.errors: dict[tuple[str, str, str, str], TensorErrors] = {}
 
     def add(
         self,
@@ -49,37 +48,37 @@ class Record:
 
         `key` is layer, dtype, tensor and backend; `values` are what came and what was expected.
         """
-        row = self.rows.setdefault(key, Row())
-        row.cases += 1
-        row.elements += ulp.size
-        row.ulp = max(row.ulp, float(np.max(ulp)))
+        seen = self.errors.setdefault(key, TensorErrors())
+        seen.cases += 1
+        seen.elements += ulp.size
+        seen.ulp = max(seen.ulp, float(np.max(ulp)))
         at = int(np.argmax(ratio))
-        if float(ratio[at]) > row.ratio:
-            row.ratio, row.inputs = float(ratio[at]), inputs
+        if float(ratio[at]) > seen.ratio:
+            seen.ratio, seen.inputs = float(ratio[at]), inputs
             got, expected = (float(side[at]) for side in values)
             index = [int(i) for i in indices[at]]
-            row.worst = {"index": index, "got": got, "expected": expected, "ulp": float(ulp[at])}
+            seen.worst = {"index": index, "got": got, "expected": expected, "ulp": float(ulp[at])}
         with np.errstate(invalid="ignore", over="ignore"):
             _, exponent = np.frexp(ulp)
         places = np.where(ulp == 0, 0, np.clip(exponent - FIRST + 1, 1, BINS - 1))
         places = np.where(np.isfinite(ulp), places, BINS - 1)
         counts = np.bincount(places, minlength=BINS)
-        row.bins = [old + int(new) for old, new in zip(row.bins, counts, strict=True)]
+        seen.bins = [old + int(new) for old, new in zip(seen.bins, counts, strict=True)]
 
-    def drain(self) -> list[dict[str, Any]]:
-        """Return the rows so far, as data that JSON can hold, and start anew."""
+    def drain(self, with_cases: bool = False) -> list[dict[str, Any]]:
+        """Return the rows so far, as data that JSON can hold, and start anew.
+
+        `with_cases`: each with its worst case, so that this can be read again.
+        """
         names = ("layer", "dtype", "what", "backend")
         rows = []
-        for key, row in self.rows.items():
-            figures = {"cases": row.cases, "elements": row.elements, "bins": row.bins}
-            worst = row.worst | {"inputs": repr(row.inputs)} if row.worst else {}
-            made = dict(zip(names, key, strict=True)) | figures
-            made |= {"ulp": row.ulp, "ratio": row.ratio, "worst": worst}
-            if options().calibrating and row.inputs is not None:
-                made["witness"] = replay.written(row.inputs)
-            rows.append(made)
-        self.rows.clear()
+        for key, seen in self.errors.items():
+            figures = {"cases": seen.cases, "elements": seen.elements, "bins": seen.bins}
+            worst = seen.worst | {"inputs": repr(seen.inputs)} if seen.worst else {}
+            row = dict(zip(names, key, strict=True)) | figures
+            row |= {"ulp": seen.ulp, "ratio": seen.ratio, "worst": worst}
+            if with_cases and seen.inputs is not None:
+                row["witness"] = replay.written(seen.inputs)
+            rows.append(row)
+        self.errors.clear()
         return rows
-
-
-RECORD = Record()

@@ -1,10 +1,10 @@
 """The witnesses: for each tensor and backend the case on which it was seen to err most.
 
-`witnesses.json` holds them with what was recorded: the error as a share of the derived bound, the
-largest under any instruction set that the calibration could choose. On its own witness a backend
-may not err RATCHET times as much, however far inside the bound that is: a kernel that gets worse is
-caught, and no luck of a draw decides it. `twingrad parity --calibrate` adds a witness for what has
-none and lowers what is recorded; it raises nothing.
+They stand in the record of their layer (frozen.py), with the error as a share of the derived bound,
+the largest under any instruction set that the calibration could choose. On its own witness a
+backend may not err RATCHET times as much, however far inside the bound that is: a kernel that gets
+worse is caught, and no luck of a draw decides it. `twingrad parity --calibrate` adds a witness for
+what has none and lowers what is recorded of a processor; it raises nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from twingrad.core.files import whole_file
+from twingrad.core.command_options import from_args
 from twingrad.parity_tests.judge.checks import check
 from twingrad.parity_tests.judge.constants import rounded_up
-from twingrad.parity_tests.judge.record import RECORD
-from twingrad.parity_tests.judge.strategies import Case, Walk
+from twingrad.parity_tests.judge.frozen import Recorded, Witness, frozen, processor
+from twingrad.parity_tests.judge.options import Options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.runs import replay
 
-FILE = Path(__file__).parent / "witnesses.json"
-SCHEMA = 1
 NOT_MEASURED = 1.0  # of a new witness: the whole of the derived bound
 # The laws whose cases are small enough to be kept.
 SMALL = (
@@ -34,95 +31,73 @@ SMALL = (
     "test_both_backends_follow_the_recurrence",
 )
 
-Recorded = dict[str, dict[str, float]]  # by tensor and backend
-
-
-@dataclass(frozen=True)
-class Witness:
-    """A case, and what is recorded of the tensors and backends that err most on it."""
-
-    case: Case | Walk
-    recorded: Recorded
-
-    @property
-    def subject(self) -> str:
-        return self.case.spec.name if isinstance(self.case, Case) else self.case.optimizer.name
-
-    def measured(self) -> Recorded:
-        """Return the errors now, of the same tensors and backends."""
-        check(self.case)
-        rows = {(row["what"], row["backend"]): row["ratio"] for row in RECORD.drain()}
-        return {
-            what: {backend: rows[what, backend] for backend in backends}
-            for what, backends in self.recorded.items()
-        }
-
-
-@cache
-def frozen(file: Path = FILE) -> tuple[Witness, ...]:
-    """Return all witnesses; none before the first calibration."""
-    if not file.exists():
-        return ()
-    content = json.loads(file.read_text(encoding="utf-8"))
-    return tuple(Witness(replay.read(row["case"]), row["recorded"]) for row in content["witnesses"])
-
 
 def witnesses(subject: str, dtype: str) -> list[Witness]:
     """Return the witnesses of one layer, operation or optimizer."""
-    return [one for one in frozen() if one.subject == subject and str(one.case.dtype) == dtype]
+    return [one for one in frozen(subject).witnesses if str(one.case.dtype) == dtype]
+
+
+def measured(one: Witness, session: Session) -> Recorded:
+    """Return the errors now, of the tensors and backends that the witness is about."""
+    apart = session.apart()
+    check(one.case, apart)
+    rows = {(row["what"], row["backend"]): row["ratio"] for row in apart.record.drain()}
+    return {
+        what: {name: rows[what, name] for name in backends if name in apart.backends}
+        for what, backends in one.here.items()
+    }
 
 
 def extended(known: Iterable[Witness], rows: Iterable[Mapping[str, Any]]) -> list[Witness]:
-    """Return the witnesses, and the worst case of a run for whatever has none.
+    """Return a layer's witnesses, and the worst case of a run for whatever has none.
 
-    `rows` are those of a calibrating run's record.
+    `rows` are those of the layer in a calibrating run's record.
     """
     made = list(known)
     has = {
-        (one.subject, str(one.case.dtype), what, backend)
+        (str(one.case.dtype), what, backend)
         for one in made
-        for what, backends in one.recorded.items()
+        for what, backends in one.here.items()
         for backend in backends
     }
     found: dict[str, Witness] = {}
     for row in sorted(rows, key=lambda row: -float(row["ratio"])):
-        key = (row["layer"], row["dtype"], row["what"], row["backend"])
+        key = (row["dtype"], row["what"], row["backend"])
         if key in has or row["law"] not in SMALL or "witness" not in row:
             continue
         has.add(key)
         text = json.dumps(row["witness"])
-        one = found.setdefault(text, Witness(replay.read(row["witness"]), {}))
-        one.recorded.setdefault(row["what"], {})[row["backend"]] = NOT_MEASURED
+        one = found.setdefault(text, Witness(replay.read(row["witness"]), {processor(): {}}))
+        one.recorded[processor()].setdefault(row["what"], {})[row["backend"]] = NOT_MEASURED
     made += found.values()
-    return sorted(made, key=lambda one: (one.subject, str(one.case.dtype)))
+    return sorted(made, key=lambda one: str(one.case.dtype))
 
 
 def lowered(known: Iterable[Witness], measured: Iterable[Iterable[Recorded]]) -> list[Witness]:
-    """Return the witnesses with the largest error of all measurements, where that is lower."""
+    """Return the witnesses with the largest error of all measurements, where that is lower.
+
+    What was recorded on this processor is lowered; where nothing was, this is the first record.
+    """
     made = []
     for one, *seen in zip(known, *measured, strict=True):
-        recorded = {
-            what: {
-                backend: min(share, rounded_up(max(other[what][backend] for other in seen)))
-                for backend, share in backends.items()
+        before = one.recorded.get(processor(), {})
+        here = {
+            what: before.get(what, {})
+            | {
+                backend: min(
+                    before.get(what, {}).get(backend, NOT_MEASURED),
+                    rounded_up(max(other[what][backend] for other in seen)),
+                )
+                for backend in backends
             }
-            for what, backends in one.recorded.items()
+            for what, backends in next(iter(seen)).items()
         }
-        made.append(Witness(one.case, recorded))
+        made.append(replace(one, recorded={**one.recorded, processor(): before | here}))
     return made
 
 
-def write(known: Iterable[Witness], file: Path = FILE) -> None:
-    """Write the witnesses, a line for each."""
-    rows = (
-        json.dumps({"recorded": one.recorded, "case": replay.written(one.case)}) for one in known
-    )
-    text = ",\n".join(rows)
-    with whole_file(file) as out:
-        out.write(f'{{"schema": {SCHEMA}, "witnesses": [\n{text}\n]}}\n'.encode())
-    frozen.cache_clear()
-
-
 def main() -> None:
-    """Print the errors on the witnesses of a file: for a child process with other kernels."""
-    json.dump([one.measured() for one in frozen(Path(sys.argv[1]))], sys.stdout)
+    """Print the errors on the witnesses that come in: for a child process with other kernels."""
+    session = Session(from_args(Options, sys.argv[1:]))
+    cases = [Witness(replay.read(one["case"]), one["recorded"]) for one in json.load(sys.stdin)]
+    json.dump([measured(one, session) for one in cases], sys.stdout)

@@ -1,8 +1,7 @@
 """The laws once more for each instruction set that this CPU's libraries can be held to.
 
 NumPy, torch and oneDNN choose their kernels by the CPU when they are loaded, and each choice rounds
-in its own way. A child process for each setting runs the suite with the choice made by environment
-variables, and with one and with two threads.
+in its own way. A child process for each runs the suite with the choice made by environment variables, and with one and with two threads.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from twingrad.core.command_options import to_args
 from twingrad.core.environment import cpu_features
 from twingrad.core.errors import BackendError
 from twingrad.parity_tests.judge.options import Options
-from twingrad.parity_tests.judge.witnesses import Recorded
+from twingrad.parity_tests.judge.frozen import Recorded, Witness
+from twingrad.parity_tests.runs import replay
 
 V3, V4 = "X86_V3", "X86_V4"
 NO_V4 = "AVX512_ICL AVX512_SPR X86_V4"
@@ -31,22 +32,22 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a child process is told, by environment variables."""
+class KernelChoice:
+    """Which kernels the libraries of a child process choose, by environment variables."""
 
     name: str
     variables: dict[str, str]
 
 
-SETTINGS = (
-    Setting("as found, 1 thread", dict.fromkeys(THREADS, "1")),
-    Setting("as found, 2 threads", dict.fromkeys(THREADS, "2")),
-    Setting("numpy without AVX-512", {"NPY_DISABLE_CPU_FEATURES": NO_V4}),
-    Setting("numpy without AVX2", {"NPY_DISABLE_CPU_FEATURES": f"{V3} {NO_V4}"}),
-    Setting("torch with AVX2", {"ATEN_CPU_CAPABILITY": "avx2"}),
-    Setting("torch without AVX", {"ATEN_CPU_CAPABILITY": "default"}),
-    Setting("oneDNN with SSE4.1", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
-    Setting(
+KERNEL_CHOICES = (
+    KernelChoice("as found, 1 thread", dict.fromkeys(THREADS, "1")),
+    KernelChoice("as found, 2 threads", dict.fromkeys(THREADS, "2")),
+    KernelChoice("numpy without AVX-512", {"NPY_DISABLE_CPU_FEATURES": NO_V4}),
+    KernelChoice("numpy without AVX2", {"NPY_DISABLE_CPU_FEATURES": f"{V3} {NO_V4}"}),
+    KernelChoice("torch with AVX2", {"ATEN_CPU_CAPABILITY": "avx2"}),
+    KernelChoice("torch without AVX", {"ATEN_CPU_CAPABILITY": "default"}),
+    KernelChoice("oneDNN with SSE4.1", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    KernelChoice(
         "all of them low",
         {
             "NPY_DISABLE_CPU_FEATURES": f"{V3} {NO_V4}",
@@ -60,10 +61,10 @@ SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Run:
-    """How the laws fared under one setting."""
+class Outcome:
+    """How the laws fared with one choice of kernels."""
 
-    setting: Setting
+    choice: KernelChoice
     code: int
     kernels: str
     summary: str
@@ -71,51 +72,52 @@ class Run:
     output: str
 
 
-def run(options: Options, jobs: int) -> list[Run]:
-    """Run the laws in a child process for each setting, one after the other."""
-    runs = []
+def run(options: Options, jobs: int) -> list[Outcome]:
+    """Run the laws in a child process for each choice of kernels, one after the other."""
+    outcomes = []
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("")
-        for number, setting in enumerate(SETTINGS, 1):
-            words = f"{number} of {len(SETTINGS)}: {setting.name}"
+        for number, choice in enumerate(KERNEL_CHOICES, 1):
+            words = f"{number} of {len(KERNEL_CHOICES)}: {choice.name}"
             progress.update(task, description=words)
-            runs.append(_run(setting, options, jobs))
-    return runs
+            outcomes.append(_outcome(choice, options, jobs))
+    return outcomes
 
 
-def measured(file: Path) -> list[list[Recorded]]:
-    """Return the errors on each witness of a file, under each setting."""
+def measured(known: Iterable[Witness], options: Options) -> list[list[Recorded]]:
+    """Return the errors on each witness, with each choice of kernels."""
     program = "from twingrad.parity_tests.judge.witnesses import main; main()"
+    rows = [{"recorded": one.recorded, "case": replay.written(one.case)} for one in known]
     found = []
-    for setting in SETTINGS:
+    for choice in KERNEL_CHOICES:
         done = subprocess.run(
-            [sys.executable, "-c", program, str(file)],
-            env=environment_for(setting), capture_output=True, text=True, check=False,
+            [sys.executable, "-c", program, *to_args(options)], input=json.dumps(rows),
+            env=environment_for(choice), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise BackendError(f"{setting.name}: {done.stderr.strip().splitlines()[-1]}")
+            raise BackendError(f"{choice.name}: {done.stderr.strip().splitlines()[-1]}")
         found.append(json.loads(done.stdout))
     return found
 
 
-def table(runs: list[Run]) -> Table:
-    """Return a row for each setting: what the libraries then used, and how the laws fared."""
+def table(outcomes: list[Outcome]) -> Table:
+    """Return a row for each choice: what the libraries then used, and how the laws fared."""
     made = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
-    for header in ("setting", "kernels", "result"):
+    for header in ("choice", "kernels", "result"):
         made.add_column(header)
     made.add_column("seconds", justify="right")
-    for one in runs:
+    for one in outcomes:
         colour = "red" if one.code else "green"
         made.add_row(
-            one.setting.name, one.kernels, f"[{colour}]{one.summary}[/]", f"{one.seconds:.0f}"
+            one.choice.name, one.kernels, f"[{colour}]{one.summary}[/]", f"{one.seconds:.0f}"
         )
     return made
 
 
-def environment_for(setting: Setting) -> dict[str, str]:
+def environment_for(choice: KernelChoice) -> dict[str, str]:
     """Return the environment of a child: this one's, less what NumPy does not know here."""
-    variables = {**os.environ, **setting.variables}
+    variables = {**os.environ, **choice.variables}
     disabled = variables.get("NPY_DISABLE_CPU_FEATURES")
     if disabled is not None:
         # NumPy warns of a feature that this build or CPU does not have.
@@ -126,14 +128,10 @@ def environment_for(setting: Setting) -> dict[str, str]:
     return variables
 
 
-def _run(setting: Setting, options: Options, jobs: int) -> Run:
+def _outcome(choice: KernelChoice, options: Options, jobs: int) -> Outcome:
     started = time.monotonic()
-    arguments = ["--examples", str(options.examples), "--seed", str(options.seed)]
-    arguments += ["--dtype", ",".join(options.dtypes), "--jobs", str(jobs)]
-    arguments += ["--backend", options.backend, "--reference", options.reference]
-    if options.layers:
-        arguments += ["--layers", ",".join(options.layers)]
-    variables = environment_for(setting)
+    arguments = [*to_args(options), "--jobs", str(jobs)]
+    variables = environment_for(choice)
     kernels = subprocess.run(
         [sys.executable, "-c", KERNELS],
         env=variables, capture_output=True, text=True, check=False,
@@ -145,7 +143,7 @@ def _run(setting: Setting, options: Options, jobs: int) -> Run:
     found = re.search(r"\d+ laws hold, \d+ do not", done.stdout)
     summary = found[0] if found else (done.stderr.strip().splitlines() or ["nothing ran"])[-1]
     seconds = time.monotonic() - started
-    return Run(setting, done.returncode, kernels.stdout.strip(), summary, seconds, done.stdout)
+    return Outcome(choice, done.returncode, kernels.stdout.strip(), summary, seconds, done.stdout)
 
 
 # What NumPy and torch say that they use, in a process that has been told.

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import twingrad
+from twingrad.core.catalogue import everything
 from twingrad.core.environment import environment
 from twingrad.core.files import whole_file
-from twingrad.core.catalogue import LAYERS
-from twingrad.core.operations import OPERATIONS
-from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.parity_tests.judge.constants import constant, recorded
 from twingrad.parity_tests.judge.options import DTYPES, FAILURES, Options
 from twingrad.parity_tests.judge.record import BINS, FIRST
@@ -31,8 +29,6 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE / "report.html"
 PLACE = "__REPORT__"  # where the template takes the data
 LONGEST = 6000  # characters of one case's inputs, or of one message
-SPECS = LAYERS | OPERATIONS
-NAMES = (*SPECS, *OPTIMIZERS)
 
 # Results of longer runs: where they are looked for in turn, the key that holds them, how to get one
 MINE, SHIPPED = FAILURES.parent, HERE / "results"
@@ -84,7 +80,7 @@ def document(folder: Path, collector: Collector, seconds: float) -> dict[str, An
             "failed": collector.failed,
             "expected": outcomes.count("expected"),
             "seconds": round(seconds, 1),
-            "cases": sum(row.count for row in collector.rows.values()),
+            "cases": sum(seen.count for seen in collector.layers.values()),
         },
         "laws": sorted((_law(law) for law in collector.laws), key=lambda law: str(law["node"])),
         "rows": sorted((_row(row) for row in collector.measured), key=_place),
@@ -102,17 +98,14 @@ def document(folder: Path, collector: Collector, seconds: float) -> dict[str, An
 
 
 def _command(options: Options, folder: Path) -> str:
-    again = options.command(",".join(options.layers), ",".join(options.dtypes))
-    if not options.layers:
-        again = again.replace(" --layers ", "", 1)
-    return f"{again} --report {shlex.quote(str(folder))}"
+    return f"{options.command()} --report {shlex.quote(str(folder))}"
 
 
 def _law(law: Mapping[str, Any]) -> dict[str, Any]:
     # A law that is not run for every spec may still name a layer and a dtype in its parameters.
     parameters = str(law["node"]).partition("[")[2]
     named = re.match(r"(\w+)[- \]]", parameters)
-    layer = law.get("layer") or (named[1] if named and named[1] in NAMES else None)
+    layer = law.get("layer") or (named[1] if named and named[1] in everything() else None)
     parts = re.split(r"[-\]]", parameters)
     findings = law.get("findings", ()) if law["outcome"] == "failed" else ()
     dtype = law.get("dtype") or next((name for name in DTYPES if name in parts), None)
@@ -142,9 +135,9 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
     layer, what = row["layer"], row["what"]
-    # What no table names, a layer of someone else's, comes last.
-    at = NAMES.index(layer) if layer in NAMES else len(NAMES)
-    tensors = [f"grad_{name}" for name in SPECS[layer].inputs] if layer in SPECS else []
+    known = everything()
+    at = [*known].index(layer) if layer in known else len(known)  # what is not known comes last
+    tensors = [f"grad_{name}" for name in getattr(known.get(layer), "inputs", ())]
     tensor = tensors.index(what) if what in tensors else -1
     return (at, layer, tensor, what, row["dtype"], row["backend"], row["law"])
 

@@ -15,11 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from twingrad.core.catalogue import LAYERS
-from twingrad.core.operations import OPERATIONS
-from twingrad.core.catalogue import OPTIMIZERS
+from twingrad.core.catalogue import everything
+from twingrad.core.command_options import to_args
 from twingrad.parity_tests.judge.constants import constant
-from twingrad.parity_tests.judge.options import Options
+from twingrad.parity_tests.judge.options import FLAGS_OF_PYTEST, Options
 
 HERE = Path(__file__).parent.parent  # the laws
 MEASURING = (
@@ -35,7 +34,7 @@ bound  largest error as a share of what is allowed; above 100 %: wrong"""
 
 
 @dataclass
-class Row:
+class LayerVerdict:
     """What the laws found about one layer."""
 
     cases: dict[tuple[str, str], int] = field(default_factory=dict)  # by dtype and tensor
@@ -66,6 +65,16 @@ class Row:
                 gradients[what] = gradients.get(what, 0) + n
         return outputs + max(gradients.values(), default=0)
 
+    def in_words(self) -> str:
+        """Return who is wrong, in colour."""
+        if self.wrong:
+            return f"[red]{' and '.join(sorted(self.wrong))} wrong[/red]"
+        if self.worse:
+            return f"[red]{' and '.join(sorted(self.worse))} worse[/red]"
+        if self.failed:
+            return f"[red]{self.failed} failed[/red]"
+        return "[green]agree[/green]"
+
 
 class Collector:
     """A pytest plugin that moves the progress bar and gathers what the tests report."""
@@ -73,7 +82,7 @@ class Collector:
     def __init__(self, options: Options, progress: Progress) -> None:
         self.options, self.progress = options, progress
         self.task = progress.add_task("collecting", total=None)
-        self.rows: dict[str, Row] = {}
+        self.layers: dict[str, LayerVerdict] = {}
         self.laws: list[dict[str, Any]] = []  # one for each test that ran
         self.measured: list[dict[str, Any]] = []  # the record's rows, each with its law
         self.passed = self.failed = 0
@@ -103,7 +112,8 @@ class Collector:
         )
         rows, found = entry.pop("rows", ()), entry.pop("findings", ())
         for row in rows:
-            self.rows.setdefault(row["layer"], Row()).add(row, self.options.backend)
+            verdict = self.layers.setdefault(row["layer"], LayerVerdict())
+            verdict.add(row, self.options.backend)
             self.measured.append({"law": entry["law"], "file": entry["file"], **row})
         # A deviation of torch itself is kept as a failure that is expected.
         holds = report.passed or (report.skipped and hasattr(report, "wasxfail"))
@@ -123,11 +133,11 @@ class Collector:
         self.failed += 1
         layer = entry.get("layer")
         if layer:
-            row = self.rows.setdefault(layer, Row())
-            row.failed += 1
+            verdict = self.layers.setdefault(layer, LayerVerdict())
+            verdict.failed += 1
             for finding in found:
-                row.wrong.update(finding["wrong"])
-                row.worse.update(finding["worse"])
+                verdict.wrong.update(finding["wrong"])
+                verdict.worse.update(finding["worse"])
         for finding in found:
             key = (str(layer), str(entry.get("dtype")), finding["tensor"])
             plainest = self.findings.get(key, finding["text"])
@@ -147,14 +157,8 @@ def run(
 
     arguments = [str(HERE / file) for file in files] or [str(HERE)]
     arguments += ["-c", str(HERE / "suite.ini"), "--rootdir", str(HERE), "-q"]
-    arguments += ["-p", "no:cacheprovider", "--tb=short", f"--hypothesis-seed={options.seed}"]
-    arguments += ["--dtype", ",".join(options.dtypes), "--examples", str(options.examples)]
-    arguments += ["--backend", options.backend, "--reference", options.reference]
-    arguments += ["--profile", options.profile]
-    if options.calibrating:
-        arguments.append("--calibrating")
-    if options.layers:
-        arguments += ["--layers", ",".join(options.layers)]
+    arguments += ["-p", "no:cacheprovider", "--tb=short"]
+    arguments += to_args(options, flags=FLAGS_OF_PYTEST)
     if jobs != 1 and find_spec("xdist") is not None:
         arguments += ["-n", str(jobs or "auto")]
     columns = (
@@ -183,13 +187,14 @@ def table(collector: Collector) -> Table:
         result.add_column("\ngrad ulp", justify="right", no_wrap=True)
         result.add_column("\nbound", justify="right", no_wrap=True)
     result.add_column("\nverdict", no_wrap=True)
-    for layer, row in sorted(collector.rows.items(), key=lambda item: _order(item[0])):
-        cells = [layer, f"{row.count}"]
+    for layer in sorted(collector.layers, key=[*everything()].index):
+        seen = collector.layers[layer]
+        cells = [layer, f"{seen.count}"]
         for name in names:
-            cells += [_ulp(row.ulp.get((name, False))), _ulp(row.ulp.get((name, True)))]
-            share = 100 * row.share.get(name, 0.0)
+            cells += [_ulp(seen.ulp.get((name, False))), _ulp(seen.ulp.get((name, True)))]
+            share = 100 * seen.share.get(name, 0.0)
             cells.append(f"{share:.0f} %" if share < 1000 else "> 999 %")
-        result.add_row(*cells, _verdict(row))
+        result.add_row(*cells, seen.in_words())
     return result
 
 
@@ -217,20 +222,6 @@ def print_findings(console: Console, collector: Collector) -> None:
         lines = text.splitlines()
         console.print("\n".join(lines[-25:]), markup=False, highlight=False, soft_wrap=True)
         console.print()
-
-
-def _order(layer: str) -> int:
-    return [*LAYERS, *OPERATIONS, *OPTIMIZERS].index(layer)
-
-
-def _verdict(row: Row) -> str:
-    if row.wrong:
-        return f"[red]{' and '.join(sorted(row.wrong))} wrong[/red]"
-    if row.worse:
-        return f"[red]{' and '.join(sorted(row.worse))} worse[/red]"
-    if row.failed:
-        return f"[red]{row.failed} failed[/red]"
-    return "[green]agree[/green]"
 
 
 def _ulp(value: float | None) -> str:

@@ -22,8 +22,7 @@ from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.models.mlp.datasets import points
 from twingrad.models.mlp.model import MLP
 from twingrad.parity_tests.judge.checks import Disagreement, check_forward, check_gradient
-from twingrad.parity_tests.judge.options import Options, options, use
-from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import Case
 
 STEPS = 200
@@ -117,7 +116,7 @@ class Compared:
     first: Parting | None = None
 
 
-class Run:
+class TrainingRun:
     """A model in training on one backend, step by step."""
 
     def __init__(self, model: str, backend: str, seed: int, optimizer: str = "adamw") -> None:
@@ -131,9 +130,9 @@ class Run:
         self.optimizer = _optimizer(optimizer, self.net)
         self.steps = 0
 
-    def moved_to(self, backend: str) -> Run:
+    def moved_to(self, backend: str) -> TrainingRun:
         """Return this run as it goes on, on another backend."""
-        other = object.__new__(Run)
+        other = object.__new__(TrainingRun)
         other.__dict__ |= self.__dict__ | {"backend": backend}
         other.net = tg.convert(self.net, backend=backend)
         other.optimizer = _optimizer(self.optimizer.spec.name, other.net)
@@ -166,13 +165,21 @@ class Run:
             backend.assign(parameter, weight + sign * np.spacing(np.abs(weight)))
 
 
-def compare(model: str, backends: tuple[str, ...], seed: int = 0, steps: int = STEPS) -> Compared:
-    """Train a model on two backends, and return how far they part, and where first."""
-    first, second = (Run(model, name, seed) for name in backends)
-    return compare_runs(model, first, second, Run(model, backends[0], seed), steps)
+def compare(model: str, session: Session, steps: int = STEPS) -> Compared:
+    """Train a model on a session's two backends, and return how far they part, and where first."""
+    backends, seed = session.options.backends, session.options.seed or 0
+    first, second = (TrainingRun(model, name, seed) for name in backends)
+    return compare_runs(model, first, second, TrainingRun(model, backends[0], seed), session, steps)
 
 
-def compare_runs(model: str, first: Run, second: Run, nudged: Run, steps: int) -> Compared:
+def compare_runs(
+    model: str,
+    first: TrainingRun,
+    second: TrainingRun,
+    nudged: TrainingRun,
+    session: Session,
+    steps: int,
+) -> Compared:
     """Take steps with both runs, beside the nudged one that shows how roundings grow."""
     compared = Compared(model, (first.backend, second.backend))
     rng = np.random.default_rng(first.steps)
@@ -189,7 +196,8 @@ def compare_runs(model: str, first: Run, second: Run, nudged: Run, steps: int) -
                 compared.gaps.append(gap)
                 compared.allowed.append(allowed)
             if not gap <= allowed:  # NaN parts, too
-                verdict = _verdict(one.calls, compared.backends)
+                backends = dict(zip(("backend", "reference"), compared.backends, strict=True))
+                verdict = _verdict(one.calls, session.apart(**backends))
                 compared.first = Parting(number, name, gap, allowed, verdict)
                 return compared
     return compared
@@ -213,22 +221,17 @@ def in_words(compared: Compared) -> str:
     )
 
 
-def _verdict(calls: list[Call], backends: tuple[str, ...]) -> str:
+def _verdict(calls: list[Call], session: Session) -> str:
     """Run each layer of a step again, by itself: the first that is wrong is the cause."""
-    before, rng = options(), np.random.default_rng(0)
-    use(Options(backend=backends[0], reference=backends[1]))
-    try:
-        for number, call in enumerate(calls, 1):
-            grad_y = np.asarray(rng.standard_normal(call.y.shape))
-            case = Case(call.spec, call.inputs, call.settings, grad_y)
-            try:
-                check_forward(case)
-                check_gradient(case)
-            except Disagreement as found:
-                return f"the cause is layer call {number} of that step:\n{found}"
-    finally:
-        use(before)
-        RECORD.drain()  # what is judged here is no law's case
+    rng = np.random.default_rng(0)
+    for number, call in enumerate(calls, 1):
+        grad_y = np.asarray(rng.standard_normal(call.y.shape))
+        case = Case(call.spec, call.inputs, call.settings, grad_y)
+        try:
+            check_forward(case, session)
+            check_gradient(case, session)
+        except Disagreement as found:
+            return f"the cause is layer call {number} of that step:\n{found}"
     return (
         "each layer of that step is right by itself on the inputs that it got: the cause is the "
         "optimizer, or what joins the layers"
