@@ -115,9 +115,7 @@ def frozen(name: str) -> Frozen:
     return Frozen(
         content["constants"],
         {key: Measured(one["how"], one["observed"]) for key, one in content["processors"].items()},
-        tuple(
-            Witness(replay.read(one["case"]), one["recorded"]) for one in content["witnesses"]
-        ),
+        tuple(Witness(replay.read(one["case"]), one["recorded"]) for one in content["witnesses"]),
     )
 
 

@@ -22,8 +22,8 @@ from rich.table import Table
 from twingrad.core.command_options import to_args
 from twingrad.core.environment import cpu_features
 from twingrad.core.errors import BackendError
-from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.frozen import Recorded, Witness
+from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.runs import replay
 
 V3, V4 = "X86_V3", "X86_V4"
