@@ -12,6 +12,7 @@ from twingrad.benchmarks.command import bench
 from twingrad.core.errors import (
     INTERRUPTED,
     BackendError,
+    MissingPackageError,
     SettingError,
     TwingradError,
     UnknownNameError,
@@ -53,7 +54,7 @@ app.command()(layers)
 app.command()(info)
 app.callback()(options)
 
-WRONG_CALL = (SettingError, UnknownNameError, BackendError)
+WRONG_CALL = (SettingError, UnknownNameError, BackendError, MissingPackageError)
 
 
 def main() -> None:
