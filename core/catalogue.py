@@ -72,22 +72,17 @@ def register_optimizer(
 
 
 def page(name: str, room: str, package: str) -> Page | None:
-    """Return what was registered for a layer or an optimizer in a room, else the module of its name
-    in `package`; None if there is neither.
+    """Return what a layer or an optimizer has in a room, imported; None if it has nothing there.
+
+    That is what was registered, or of our own the module of its name in `package`.
     """
-    if name not in _pages:
-        spec_of(name)  # an entry point may bring it
-    registered = _pages.get(name, {}).get(room)
-    if registered is None:
-        if not find_spec(f"{package}.{name}"):
-            return None
-        registered = f"{package}.{name}"
-    return import_module(registered) if isinstance(registered, str) else registered
+    found = _place_of(name, room, package)
+    return import_module(found) if isinstance(found, str) else found
 
 
 def has_page(name: str, room: str, package: str) -> bool:
     """Return whether there is such a page, without importing it."""
-    return room in _pages.get(name, {}) or find_spec(f"{package}.{name}") is not None
+    return _place_of(name, room, package) is not None
 
 
 def page_file(name: str, room: str, package: str) -> Path | None:
@@ -105,9 +100,19 @@ def page_file(name: str, room: str, package: str) -> Path | None:
 
 
 def is_own(name: str) -> bool:
-    """Return whether a layer or an optimizer is twingrad's own."""
-    spec = everything()[name]
-    return spec.definition.__module__.partition(".")[0] == __name__.partition(".")[0]
+    """Return whether a layer, an operation or an optimizer is twingrad's own."""
+    return everything()[name].definition.__module__.startswith("twingrad.")
+
+
+def _place_of(name: str, room: str, package: str) -> Page | None:
+    known: dict[str, LayerSpec | OptimizerSpec] = {**LAYERS, **OPTIMIZERS}
+    if name not in known:
+        return None
+    registered = _pages[name].get(room)
+    if registered is None and known[name].definition.__module__.startswith("twingrad."):
+        own = f"{package}.{name}"
+        return own if find_spec(own) else None
+    return registered
 
 
 def everything() -> dict[str, LayerSpec | OptimizerSpec]:

@@ -119,7 +119,7 @@ def load_parameters(path: str | Path) -> tuple[Arrays, Checkpoint]:
 def read_arrays(path: Path, prefix: str | None = "") -> tuple[Arrays, dict[str, str]]:
     """Return the arrays of a safetensors file whose names begin so, and the file's metadata.
 
-    A prefix of None is that of no array. bfloat16, which NumPy has not, becomes float32. Raises
+    With a prefix of None no array is read. bfloat16, which NumPy lacks, becomes float32. Raises
     CheckpointError if the file is damaged.
     """
     if not path.is_file():

@@ -93,7 +93,7 @@ def load_backend(name: str) -> Backend:
     """Return the backend called `name`, imported the first time that it is asked for.
 
     One of another package comes with checks around it, and raises BackendError for each method
-    of a Backend that it has not.
+    of a Backend that it lacks.
 
     Raises UnknownNameError for a name that no backend has, MissingPackageError if it is not
     installed.

@@ -11,18 +11,16 @@ from pathlib import Path
 import pytest
 import typer
 
-from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
 from twingrad.core.errors import SettingError, UnknownNameError
 from twingrad.parity_tests.judge.options import options
 from twingrad.parity_tests.runs.mutants import command, judge, run
 from twingrad.parity_tests.runs.mutants.judge import Judge, Verdict
-from twingrad.parity_tests.runs.mutants.kernels import (
+from twingrad.parity_tests.runs.mutants.kernels import kernel_files, reached, roots
+from twingrad.parity_tests.runs.mutants.mutant import (
     Mutant,
     executed,
     installed,
-    kernel_names,
     mutants,
-    reached,
     sample,
     subjects,
 )
@@ -36,7 +34,7 @@ EXAMPLES = 8  # of each law; what survives them is tried on many more
 
 @pytest.fixture(scope="module")
 def all_mutants() -> list[Mutant]:
-    return [mutant for kernel in kernel_names() for mutant in mutants(kernel)]
+    return [mutant for kernel in kernel_files() for mutant in mutants(kernel)]
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +57,16 @@ def can_be_executed(mutant: Mutant) -> bool:
 
 def test_every_kernel_and_every_operator_has_mutants(all_mutants: list[Mutant]) -> None:
     assert len(all_mutants) >= ENOUGH
-    assert {mutant.kernel for mutant in all_mutants} == set(kernel_names())
+    assert {mutant.kernel for mutant in all_mutants} == set(kernel_files())
     assert {mutant.operator for mutant in all_mutants} == set(OPERATORS)
     assert {OPERATORS[mutant.operator].family for mutant in all_mutants} == set(FAMILIES)
-    assert {name for mutant in all_mutants for name in subjects(mutant)} == {*KERNELS, *OPTIMIZERS}
+    assert {name for mutant in all_mutants for name in subjects(mutant)} == {*roots()}
 
 
 def test_every_function_of_the_kernels_has_mutants(all_mutants: list[Mutant]) -> None:
     mutated = {(mutant.module, mutant.function) for mutant in all_mutants}
-    for roots in (*KERNELS.values(), *((step,) for step in OPTIMIZERS.values())):
-        for root in filter(None, roots):
+    for start in roots().values():
+        for root in start:
             for function in reached(root):
                 assert (function.__module__, function.__name__) in mutated
 

@@ -199,8 +199,8 @@ def attention_with_gradients_from_blind_queries(
 ) -> tuple[Array | None, ...]:
     """Rows that see nothing are taken for uniform, so what flows into them reaches the values."""
     grad_query, grad_key, grad_value, *others = attention.backward(grad_y, saved)
-    view = saved.view
-    visible = visible_pairs(saved.query, saved.key, view.mask, view.causal)
+    scoring = saved.scoring
+    visible = visible_pairs(saved.query, saved.key, scoring.mask, scoring.causal)
     blind = ~visible.any(axis=-1, keepdims=True)
     assert grad_value is not None
     extra = np.where(blind, grad_y, 0).sum(axis=-2, keepdims=True) / max(grad_value.shape[-2], 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ import pytest
 import torch
 
 from twingrad.cli import main
+
+ROOT = Path(__file__).parent.parent
 
 
 def pytest_configure() -> None:
@@ -90,3 +94,19 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bert") / "pretrained"
     save_model(tg.build(BertForPretraining(config), "numpy", seed=5), tokenizer, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from the sdist, as a package index would hold it."""
+    folder = tmp_path_factory.mktemp("dist")
+    # A build writes beside its sources, and another process may be building, too.
+    sources = folder / "sources"
+    left = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, sources, symlinks=True, ignore=left)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", str(folder), str(sources)],
+        check=True,
+        capture_output=True,
+    )
+    return next(folder.glob("*.whl"))

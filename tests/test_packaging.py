@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
 import zipfile
@@ -12,22 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("core", "backends", "parity_tests", "benchmarks", "models")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from the sdist, as a package index would hold it."""
-    folder = tmp_path_factory.mktemp("dist")
-    # A build writes beside its sources, and another process may be building, too.
-    sources = folder / "sources"
-    left = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, sources, symlinks=True, ignore=left)
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(folder), str(sources)],
-        check=True,
-        capture_output=True,
-    )
-    return next(folder.glob("*.whl"))
 
 
 def test_the_wheel_holds_every_module(wheel: Path) -> None:
@@ -97,7 +81,43 @@ def test_the_installed_name_is_links_and_a_few_pages() -> None:
         assert (folder / room).is_symlink()
         assert (folder / room).resolve() == ROOT / room
     own = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
-    assert own == {"__init__.py", "about.py", "cli.py", "py.typed"}
+    assert own == {"__init__.py", "about.py", "cli.py", "links.py", "py.typed"}
+
+
+@pytest.fixture
+def without_links(tmp_path: Path) -> Path:
+    """A clone as Git makes it where there are no symbolic links: each link is a text file."""
+    clone = tmp_path / "clone"
+    git = ("git", "-c", "safe.directory=*", "clone", "--quiet", "-c", "core.symlinks=false")
+    subprocess.run([*git, str(ROOT), str(clone)], check=True)
+    return clone
+
+
+def run_in(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_checkout_without_links_says_so_in_one_line(without_links: Path) -> None:
+    """As it is imported, built or installed; and the remedy that the line names is one."""
+    imported = run_in(without_links, sys.executable, "-c", "import twingrad")
+    built = run_in(without_links, sys.executable, "-m", "build", "--no-isolation", "--wheel")
+    pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation")
+    installed = run_in(
+        without_links, *pip, "--target", str(without_links / "there"), "--editable", "."
+    )
+    for done in (imported, built, installed):
+        assert done.returncode != 0
+        words = [line for line in (done.stdout + done.stderr).splitlines() if "a text file" in line]
+        assert len(words) == 1, done
+        assert "core must be a link to the folder core" in words[0]
+        assert "git config core.symlinks true" in words[0]
+    assert not list(without_links.glob("dist/*.whl"))
+    run_in(without_links, "git", "config", "core.symlinks", "true")
+    run_in(without_links, "git", "checkout", "--", "src/twingrad")
+    assert run_in(without_links, sys.executable, "-c", "import twingrad").returncode == 0
 
 
 def test_the_rooms_are_not_packages_by_themselves() -> None:

@@ -17,8 +17,9 @@ from twingrad.backends.numpy_backend.blocks import (
 from twingrad.backends.numpy_backend.dispatch import run_backward, run_forward
 from twingrad.backends.numpy_backend.flat import FlatGroup
 from twingrad.backends.numpy_backend.kernels import OPTIMIZERS
+from twingrad.backends.numpy_backend.recompute import recompute
 from twingrad.backends.numpy_backend.tape import no_grad
-from twingrad.backends.numpy_backend.tensor import Tensor, apply, concat, recompute
+from twingrad.backends.numpy_backend.tensor import Tensor, apply, concat
 from twingrad.core.catalogue import has_page
 from twingrad.core.contract import States
 from twingrad.core.errors import BackendError

@@ -19,11 +19,11 @@ class Saved(NamedTuple):
     value: Array  # (..., k, v)
     top: Array  # (..., q, 1): the weights are e^(scores - top) / total; none of them is kept
     total: Array  # (..., q, 1)
-    view: "View"
+    scoring: "Scoring"
     spoilt: Array | None  # (..., q, 1), 1 where all is well
 
 
-class View(NamedTuple):
+class Scoring(NamedTuple):
     """What a query may see, and what its answers are multiplied with."""
 
     mask: Array | None
@@ -61,7 +61,7 @@ def forward(
     scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
     pairs = (*query.shape[:-1], key.shape[-2])
     mask, keep = (None if x is None else np.broadcast_to(x, pairs) for x in (mask, keep))
-    view = View(mask, keep, causal, scale, p)
+    scoring = Scoring(mask, keep, causal, scale, p)
     spoilt = None
     if mask is not None or causal:
         (query, key, value), spoilt = _without_absent_values(query, key, value, mask, causal)
@@ -72,12 +72,12 @@ def forward(
     def attend(tile: Tile) -> None:
         heads, queries, keys = tile
         at = (*heads, queries)
-        scores = _scores(query, key, view, tile)
+        scores = _scores(query, key, scoring, tile)
         top[at] = softmax.top_of_each_row(scores)
         total[at] = _exp_from(top[at], scores).sum(axis=-1, keepdims=True)
         total[at] += total[at] == 0  # a query that sees nothing
         weights = np.divide(scores, total[at], out=scores)
-        np.matmul(_dropped(weights, view, tile), value[(*heads, keys)], out=y[at])
+        np.matmul(_dropped(weights, scoring, tile), value[(*heads, keys)], out=y[at])
 
     def attend_all(heads: tuple[Any, ...]) -> None:
         for tile in _tiles(heads, pairs, causal):
@@ -86,7 +86,7 @@ def forward(
     blocks.each(attend_all, _groups(pairs))
     if spoilt is not None:
         y *= spoilt
-    return y, Saved(query, key, value, top, total, view, spoilt)
+    return y, Saved(query, key, value, top, total, scoring, spoilt)
 
 
 def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, None]:
@@ -96,7 +96,7 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
     grad_query = scale * grad_scores @ key, grad_key = scale * grad_scores.T @ query,
     grad_value = w.T @ grad_y.
     """
-    query, key, value, top, total, view, spoilt = saved
+    query, key, value, top, total, scoring, spoilt = saved
     if spoilt is not None:
         grad_y = grad_y * spoilt
     pairs = (*query.shape[:-1], key.shape[-2])
@@ -106,22 +106,22 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array, Array, Array, None, No
     def attend(tile: Tile) -> None:
         heads, queries, keys = tile
         at, seen = (*heads, queries), (*heads, keys)
-        weights = _exp_from(top[at], _scores(query, key, view, tile))
+        weights = _exp_from(top[at], _scores(query, key, scoring, tile))
         weights /= total[at]
         grad_weights = grad_y[at] @ value[seen].swapaxes(-1, -2)
         if not np.isfinite(grad_weights).all():
             grad_weights[weights == 0] = 0  # what is masked is absent, and 0 * inf would be NaN
-        grad_weights = _dropped(grad_weights, view, tile)
-        grad_value[seen] += _dropped(weights, view, tile).swapaxes(-1, -2) @ grad_y[at]
+        grad_weights = _dropped(grad_weights, scoring, tile)
+        grad_value[seen] += _dropped(weights, scoring, tile).swapaxes(-1, -2) @ grad_y[at]
         grad_scores = weights * grad_weights
         np.subtract(grad_weights, grad_scores.sum(axis=-1, keepdims=True), out=grad_scores)
         grad_scores *= weights
-        grad_scores *= view.scale
+        grad_scores *= scoring.scale
         np.matmul(grad_scores, key[seen], out=grad_query[at])
         grad_key[seen] += grad_scores.swapaxes(-1, -2) @ query[at]
 
     def attend_all(heads: tuple[Any, ...]) -> None:
-        for tile in _tiles(heads, pairs, view.causal):
+        for tile in _tiles(heads, pairs, scoring.causal):
             attend(tile)
 
     blocks.each(attend_all, _groups(pairs))
@@ -147,14 +147,14 @@ def _tiles(heads: tuple[Any, ...], pairs: tuple[int, ...], causal: bool) -> Iter
         yield Tile(heads, slice(start, stop), slice(0, min(stop, keys) if causal else keys))
 
 
-def _scores(query: Array, key: Array, view: View, tile: Tile) -> Array:
+def _scores(query: Array, key: Array, scoring: Scoring, tile: Tile) -> Array:
     """Return scale * query @ key.T of a tile, and -inf for what is masked."""
     heads, queries, keys = tile
     scores: Array = query[(*heads, queries)] @ key[(*heads, keys)].swapaxes(-1, -2)
-    scores *= view.scale
-    if view.mask is not None:
-        scores[~view.mask[(*heads, queries, keys)]] = -np.inf
-    if view.causal:
+    scores *= scoring.scale
+    if scoring.mask is not None:
+        scores[~scoring.mask[(*heads, queries, keys)]] = -np.inf
+    if scoring.causal:
         numbers = np.arange(queries.stop)
         scores[..., numbers[keys] > numbers[queries, None]] = -np.inf
     return scores
@@ -166,11 +166,11 @@ def _exp_from(top: Array, scores: Array) -> Array:
     return np.exp(scores, out=scores)
 
 
-def _dropped(x: Array, view: View, tile: Tile) -> Array:
+def _dropped(x: Array, scoring: Scoring, tile: Tile) -> Array:
     """Return a tile of weights, or of their gradients, less what dropout drops."""
-    if view.keep is None:
+    if scoring.keep is None:
         return x
-    kept, _ = dropout.forward(x, view.keep[(*tile.heads, tile.queries, tile.keys)], view.p)
+    kept, _ = dropout.forward(x, scoring.keep[(*tile.heads, tile.queries, tile.keys)], scoring.p)
     return kept
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from twingrad.backends.numpy_backend.sums import sum_over
 from twingrad.core.spec import Array
 
-FEW = 8  # times that an id may stand to be added up together with others; more have long sums
+FEW = 8  # an id that occurs more often than this gets a sum of its own
 
 
 class Saved(NamedTuple):

@@ -61,7 +61,7 @@ def backward(grad_y: Array, saved: Saved) -> tuple[Array]:
 
 
 def _near(x: Array) -> Array:
-    """Return x in float64, of all that is far away the same."""
+    """Return x in float64, clipped to where the gate still changes."""
     far = FAR[x.dtype]
     near = x.astype(np.float64)
     if not (np.min(x, initial=0) >= -far and np.max(x, initial=0) <= far):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from twingrad.backends.numpy_backend.dispatch import run_forward
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.backends.numpy_backend.tape import Applied, Node, no_grad, recording, walk
+from twingrad.backends.numpy_backend.tape import Applied, Node, recording, walk
 from twingrad.core.arguments import no_gradient
 from twingrad.core.errors import BackendError, GradientError, ShapeError
 from twingrad.core.operations import OPERATIONS
@@ -333,50 +333,6 @@ def apply(spec: LayerSpec, inputs: Mapping[str, Any], settings: Mapping[str, Any
         wanted = [tensor is not None and tensor.requires_grad for tensor in used]
         saved = spared(saved, tuple(wanted))
     return Tensor(y, True, Applied(spec, saved, used))
-
-
-def recompute(
-    function: Callable[..., Tensor], inputs: tuple[Any, ...], parameters: tuple[Tensor, ...]
-) -> Tensor:
-    """Run a function of tensors and parameters, and keep only its inputs for the way back."""
-    with no_grad():
-        y = function(*inputs)
-    node = Repeated(function, inputs, parameters)
-    if not (recording.get() and any(x is not None and x.requires_grad for x in node.parents or ())):
-        return y
-    return Tensor(y.data, True, node)
-
-
-class Repeated(Node):
-    """A part of a model that is run again on the way back, since nothing of it was kept."""
-
-    __slots__ = ("function", "inputs")
-
-    def __init__(
-        self,
-        function: Callable[..., Tensor],
-        inputs: tuple[Any, ...],
-        parameters: tuple[Tensor, ...],
-    ) -> None:
-        tensors = tuple(x for x in inputs if type(x) is Tensor)
-        super().__init__("recompute", (*tensors, *parameters))
-        self.function = function
-        self.inputs = inputs
-
-    def compute(self, grad_y: Array) -> Sequence[Array | None]:
-        leaves = [Tensor(x.data, x.requires_grad) if type(x) is Tensor else x for x in self.inputs]
-        token = recording.set(True)
-        try:
-            self.function(*leaves).backward(grad_y)
-        finally:
-            recording.reset(token)
-        tensors = [leaf for leaf in leaves if type(leaf) is Tensor]
-        grads = [None if x._grad is None else x._grad.data for x in tensors]
-        # The parameters have theirs already.
-        return [*grads, *[None] * (len(self.versions) - len(grads))]
-
-    def forget(self) -> None:
-        self.inputs = ()
 
 
 def _as_tensor(spec: LayerSpec, name: str, value: Any) -> Tensor:

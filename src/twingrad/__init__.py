@@ -5,6 +5,11 @@ The folders beside this file are links to those of the same name at the top of t
 
 import os
 
+from twingrad import links
+
+if (_reason := links.broken()) is not None:
+    raise ImportError(_reason)
+
 # OpenBLAS reads this as NumPy is imported: for how many cycles, as a power of 2, its threads wait
 # for another matrix product before they sleep. Its own 26 are tens of milliseconds, in which they
 # take a core from the threads of the other kernels.

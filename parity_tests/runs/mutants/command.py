@@ -15,12 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from twingrad.core.environment import cores
+from twingrad.core.catalogue import load_file
 from twingrad.core.registry import load_backend
 from twingrad.core.errors import BackendError, SettingError, UnknownNameError
 from twingrad.core.files import whole_file
 from twingrad.core.random import check_seed
-from twingrad.parity_tests.runs.mutants.kernels import Mutant, kernel_names, sample
-from twingrad.parity_tests.runs.mutants.kernels import mutants as mutants_of
+from twingrad.parity_tests.runs.mutants.kernels import kernel_files
+from twingrad.parity_tests.runs.mutants.mutant import Mutant, sample
+from twingrad.parity_tests.runs.mutants.mutant import mutants as mutants_of
 from twingrad.parity_tests.runs.mutants.operators import FAMILIES, OPERATORS
 from twingrad.parity_tests.runs.mutants.survivors import stale
 
@@ -31,7 +33,8 @@ EXAMPLES = 20  # cases of each law: as many as a run of the suite draws by defau
 
 
 def mutants(
-    layers: Annotated[str, typer.Option(help="Only these kernels, by file: gelu,sums.")] = "",
+    layers: Annotated[str, typer.Option(help="Only these kernels, by file: gelu,sums; or ./mine.py.")
+    ] = "",
     operators: Annotated[str, typer.Option(help="Only these operators: sign,term,widen.")] = "",
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
     some: Annotated[
@@ -50,7 +53,8 @@ def mutants(
     if some is not None and some < 1:
         raise SettingError(f"--sample must be an integer >= 1; got {some}")
     check_seed(seed)
-    kernels = _parsed("kernel", layers, kernel_names())
+    files, names = _files(layers)
+    kernels = _parsed("kernel", names, kernel_files())
     wanted = _parsed("operator", operators, OPERATORS)
     for package in ("pytest", "hypothesis", "mpmath"):
         if find_spec(package) is None:
@@ -68,7 +72,7 @@ def mutants(
         raise SettingError(f"no mutant to judge: {layers} has no place for {operators}")
     jobs = jobs or cores()
     started = time.monotonic()
-    found = _judged(chosen, seed, jobs)
+    found = _judged(chosen, seed, jobs, files)
     results = found.of
     seconds = time.monotonic() - started
     from twingrad.parity_tests.runs.mutants.run import document, totals
@@ -77,9 +81,9 @@ def mutants(
     console.print(table(results))
     print_summary(console, results, seconds, seed)
     print_survivors(console, results)
-    old = stale(mutant for kernel in kernel_names() for mutant in mutants_of(kernel))
+    old = stale(mutant for kernel in kernel_files() for mutant in mutants_of(kernel))
     for key in old:
-        _complain(console, f"stale: survivors.toml justifies {key}, which is no mutant any more")
+        _complain(console, f"stale: a file of survivors justifies {key}, which is no mutant any more")
     for law, words in found.broken.items():
         _complain(console, f"a law fails without a mutant, so it judged none: {law}\n{words}")
     if json is not None:
@@ -88,6 +92,18 @@ def mutants(
             file.write(jsonlib.dumps(written, indent=1).encode() + b"\n")
     if totals(results)["not_justified"] or old or found.broken:
         raise typer.Exit(1)
+
+
+def _files(text: str) -> tuple[list[Path], str]:
+    """Import the Python files in "a,./b.py"; return them, and the text with their layers instead."""
+    files, names = [], []
+    for part in (part.strip() for part in text.split(",")):
+        if part.endswith(".py"):
+            files.append(Path(part).resolve())
+            names += load_file(files[-1])
+        else:
+            names.append(part)
+    return files, ",".join(names)
 
 
 def _parsed(what: str, text: str, known: Collection[str]) -> list[str]:
@@ -99,7 +115,7 @@ def _parsed(what: str, text: str, known: Collection[str]) -> list[str]:
     return names or list(known)
 
 
-def _judged(chosen: list[Mutant], seed: int, jobs: int) -> Results:
+def _judged(chosen: list[Mutant], seed: int, jobs: int, files: list[Path]) -> Results:
     from twingrad.parity_tests.runs.mutants.run import run
 
     columns = (
@@ -118,7 +134,7 @@ def _judged(chosen: list[Mutant], seed: int, jobs: int) -> Results:
             words = f"{result.mutant.kernel}, {alive} alive"
             progress.update(task, advance=1, description=words)
 
-        return run(chosen, EXAMPLES, seed, jobs, advance)
+        return run(chosen, EXAMPLES, seed, jobs, advance, files)
 
 
 def table(results: Sequence[Result]) -> Table:

@@ -34,13 +34,8 @@ from twingrad.core.operations import OPERATIONS
 from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge import bounds, oracle
-from twingrad.parity_tests.runs.mutants.kernels import (
-    Mutant,
-    executed,
-    installed,
-    kernel_files,
-    subjects,
-)
+from twingrad.parity_tests.runs.mutants.kernels import kernel_files
+from twingrad.parity_tests.runs.mutants.mutant import Mutant, executed, installed, subjects
 from twingrad.parity_tests.judge.options import DTYPES
 from twingrad.parity_tests.judge.record import RECORD
 from twingrad.parity_tests.judge.strategies import Case
@@ -363,7 +358,7 @@ def _own(value: Any) -> Any:
 
 def _trace(replay: Replay) -> None:
     """Run the replay with the honest kernels, and note its lines and its time."""
-    files = {str(_file(name)) for name in kernel_files()}
+    files = {str(_file(file.module)) for parts in kernel_files().values() for file in parts}
     lines: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from twingrad.core.catalogue import load_file
 from twingrad.core.environment import versions
 from twingrad.core.errors import TwingradError
 from twingrad.parity_tests.runs.mutants.judge import (
@@ -19,7 +21,7 @@ from twingrad.parity_tests.runs.mutants.judge import (
     Judge,
     Verdict,
 )
-from twingrad.parity_tests.runs.mutants.kernels import Mutant
+from twingrad.parity_tests.runs.mutants.mutant import Mutant
 from twingrad.parity_tests.runs.mutants.operators import OPERATORS
 from twingrad.parity_tests.runs.mutants.survivors import reasons
 
@@ -63,11 +65,19 @@ def run(
     seed: int,
     jobs: int,
     progress: Callable[[Result], None],
+    files: Sequence[Path] = (),
 ) -> Results:
-    """Judge the mutants, calling `progress` after each. Raises WorkerDied."""
+    """Judge the mutants, calling `progress` after each. Raises WorkerDied.
+
+    `files` are those of layers that are in no installed package.
+    """
     groups = _groups(mutants)
     jobs = min(jobs, len(groups))
-    judged = _here(groups, examples, seed) if jobs <= 1 else _apart(groups, examples, seed, jobs)
+    judged = (
+        _here(groups, examples, seed)
+        if jobs <= 1
+        else _apart(groups, examples, seed, jobs, files)
+    )
     found: dict[Mutant, Result] = {}
     broken: dict[str, str] = {}
     for item in judged:
@@ -100,7 +110,9 @@ def _here(groups: list[list[Mutant]], examples: int, seed: int) -> Iterator[Item
     yield judge.broken
 
 
-def _apart(groups: list[list[Mutant]], examples: int, seed: int, jobs: int) -> Iterator[Item]:
+def _apart(
+    groups: list[list[Mutant]], examples: int, seed: int, jobs: int, files: Sequence[Path]
+) -> Iterator[Item]:
     # Started anew and not forked, since torch has threads that a fork would leave behind.
     context = multiprocessing.get_context("spawn")
     tasks: Any = context.Queue()
@@ -108,7 +120,7 @@ def _apart(groups: list[list[Mutant]], examples: int, seed: int, jobs: int) -> I
     for group in [*groups, *[None] * jobs]:
         tasks.put(group)
     workers = [
-        context.Process(target=_work, args=(tasks, results, examples, seed), daemon=True)
+        context.Process(target=_work, args=(tasks, results, examples, seed, files), daemon=True)
         for _ in range(jobs)
     ]
     waiting = sum(map(len, groups)) + jobs
@@ -134,11 +146,13 @@ def _apart(groups: list[list[Mutant]], examples: int, seed: int, jobs: int) -> I
                 worker.join()
 
 
-def _work(tasks: Any, results: Any, examples: int, seed: int) -> None:
+def _work(tasks: Any, results: Any, examples: int, seed: int, files: Sequence[Path]) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers itself
     torch.set_num_threads(1)
+    for file in files:
+        load_file(file)
     judge = Judge(examples, seed)
     while (group := _next(tasks)) is not None:
         for mutant in group:

@@ -1,4 +1,10 @@
-"""The mutants that no law can kill, since they compute the same; each with its reason."""
+"""The mutants that no law can kill, since they compute the same; each with its reason.
+
+They stand in a file for each kernel: in the folder survivors/, and for another package's layer beside
+its page of laws, as <layer>.toml. A group has the file, the function ("" for a constant), a reason,
+and the mutants: operator, line, mutated line. A line that changes makes its entries stale, and
+`twingrad mutants` says so.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +13,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from twingrad.parity_tests.runs.mutants.kernels import Mutant
+from twingrad.core.catalogue import everything, is_own, page
+from twingrad.parity_tests.runs.mutants.mutant import Mutant
 
-FILE = Path(__file__).parent / "survivors.toml"
+FOLDER = Path(__file__).parent / "survivors"
 Key = tuple[str, str, str, str, str]  # file, function, operator, original line, mutated line
 
 
@@ -17,13 +24,22 @@ Key = tuple[str, str, str, str, str]  # file, function, operator, original line,
 def reasons() -> dict[Key, str]:
     """Return why each justified mutant cannot be told from the honest kernel."""
     found: dict[Key, str] = {}
-    for group in tomllib.loads(FILE.read_text(encoding="utf-8")).get("equivalent", ()):
-        for operator, original, mutated in group["mutants"]:
-            key = (group["file"], group["function"], operator, original, mutated)
-            if key in found:
-                raise ValueError(f"{FILE.name}: {key} stands there twice")
-            found[key] = group["reason"]
+    for file in (*sorted(FOLDER.glob("*.toml")), *_files_of_others()):
+        for group in tomllib.loads(file.read_text(encoding="utf-8")).get("equivalent", ()):
+            for operator, original, mutated in group["mutants"]:
+                key = (group["file"], group["function"], operator, original, mutated)
+                if key in found:
+                    raise ValueError(f"{file.name}: {key} stands there twice")
+                found[key] = group["reason"]
     return found
+
+
+def _files_of_others() -> Iterable[Path]:
+    for name in everything():
+        laws = None if is_own(name) else page(name, "laws", "twingrad.parity_tests.laws")
+        source = getattr(laws, "__file__", None)
+        if source and (file := Path(source).with_name(f"{name}.toml")).is_file():
+            yield file
 
 
 def stale(mutants: Iterable[Mutant]) -> list[Key]:
