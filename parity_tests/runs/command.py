@@ -11,10 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from twingrad.core.registry import load_backend
-from twingrad.core.registry import default_backend
 from twingrad.core.errors import INTERRUPTED, BackendError, SettingError
 from twingrad.core.random import check_seed
+from twingrad.core.registry import default_backend, load_backend
 from twingrad.parity_tests.judge.options import (
     FAILURES,
     PROFILES,
@@ -167,8 +166,8 @@ def _laws(console: Console, options: Options, jobs: int, report: Path | None) ->
 
 def _replay(console: Console, file: Path) -> None:
     from twingrad.parity_tests.judge.checks import Disagreement, check
-    from twingrad.parity_tests.runs.replay import load
     from twingrad.parity_tests.judge.strategies import Case
+    from twingrad.parity_tests.runs.replay import load
 
     case = load(file)
     try:

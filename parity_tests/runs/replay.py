@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.core.catalogue import spec_of
+from twingrad.core.catalogue import OPTIMIZERS, spec_of
 from twingrad.core.errors import DataError, TwingradError
 from twingrad.core.files import whole_file
-from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge.strategies import Case, Walk
 

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import twingrad
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.environment import environment
 from twingrad.core.files import whole_file
-from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.parity_tests.judge.constants import constant, recorded
 from twingrad.parity_tests.judge.options import DTYPES, FAILURES, Options
 from twingrad.parity_tests.judge.record import BINS, FIRST

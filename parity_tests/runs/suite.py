@@ -15,9 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from twingrad.core.catalogue import LAYERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.parity_tests.judge.constants import constant
 from twingrad.parity_tests.judge.options import Options
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import twingrad as tg
-from twingrad.core.registry import load_backend
 from twingrad.core.errors import SettingError
+from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.models.mlp.datasets import points
 from twingrad.models.mlp.model import MLP

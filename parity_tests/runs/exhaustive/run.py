@@ -20,10 +20,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 import twingrad
+from twingrad.core.catalogue import LAYERS
 from twingrad.core.environment import environment
 from twingrad.core.errors import DataError
 from twingrad.core.files import whole_file
-from twingrad.core.catalogue import LAYERS
 from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
 from twingrad.parity_tests.runs.exhaustive.sweep import (
     LIMITS,

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from twingrad.core.environment import cores
 from twingrad.core.catalogue import load_file
-from twingrad.core.registry import load_backend
+from twingrad.core.environment import cores
 from twingrad.core.errors import BackendError, SettingError, UnknownNameError
 from twingrad.core.files import whole_file
 from twingrad.core.random import check_seed
+from twingrad.core.registry import load_backend
 from twingrad.parity_tests.runs.mutants.kernels import kernel_files
 from twingrad.parity_tests.runs.mutants.mutant import Mutant, sample
 from twingrad.parity_tests.runs.mutants.mutant import mutants as mutants_of
@@ -33,7 +33,8 @@ EXAMPLES = 20  # cases of each law: as many as a run of the suite draws by defau
 
 
 def mutants(
-    layers: Annotated[str, typer.Option(help="Only these kernels, by file: gelu,sums; or ./mine.py.")
+    layers: Annotated[
+        str, typer.Option(help="Only these kernels, by file: gelu,sums; or ./mine.py.")
     ] = "",
     operators: Annotated[str, typer.Option(help="Only these operators: sign,term,widen.")] = "",
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
@@ -83,7 +84,9 @@ def mutants(
     print_survivors(console, results)
     old = stale(mutant for kernel in kernel_files() for mutant in mutants_of(kernel))
     for key in old:
-        _complain(console, f"stale: a file of survivors justifies {key}, which is no mutant any more")
+        _complain(
+            console, f"stale: a file of survivors justifies {key}, which is no mutant any more"
+        )
     for law, words in found.broken.items():
         _complain(console, f"a law fails without a mutant, so it judged none: {law}\n{words}")
     if json is not None:

@@ -29,16 +29,15 @@ import pytest
 from hypothesis import strategies as st
 
 from twingrad.backends.numpy_backend import blocks, set_num_threads
-from twingrad.core.catalogue import LAYERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.catalogue import OPTIMIZERS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge import bounds, oracle
-from twingrad.parity_tests.runs.mutants.kernels import kernel_files
-from twingrad.parity_tests.runs.mutants.mutant import Mutant, executed, installed, subjects
 from twingrad.parity_tests.judge.options import DTYPES
 from twingrad.parity_tests.judge.record import RECORD
 from twingrad.parity_tests.judge.strategies import Case
+from twingrad.parity_tests.runs.mutants.kernels import kernel_files
+from twingrad.parity_tests.runs.mutants.mutant import Mutant, executed, installed, subjects
 
 SUITE = __name__.rsplit(".", 3)[0]
 # The laws, under the names that killers are counted by, quick ones first.

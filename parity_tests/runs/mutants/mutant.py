@@ -250,7 +250,11 @@ def installed(mutant: Mutant) -> Iterator[None]:
             assert isinstance(old, FunctionType)
             honest.append((old, old.__code__))
         elif _is_constant(value) and not mutant.function and value != old:
-            held += [(place, name, old) for place in modules_with(mutant.module) if _holds(place, name, old)]
+            held += [
+                (place, name, old)
+                for place in modules_with(mutant.module)
+                if _holds(place, name, old)
+            ]
     try:
         for function, _ in honest:
             function.__code__ = wrong[function.__name__].__code__

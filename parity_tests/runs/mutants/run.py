@@ -74,9 +74,7 @@ def run(
     groups = _groups(mutants)
     jobs = min(jobs, len(groups))
     judged = (
-        _here(groups, examples, seed)
-        if jobs <= 1
-        else _apart(groups, examples, seed, jobs, files)
+        _here(groups, examples, seed) if jobs <= 1 else _apart(groups, examples, seed, jobs, files)
     )
     found: dict[Mutant, Result] = {}
     broken: dict[str, str] = {}

@@ -9,11 +9,50 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from twingrad.parity_tests.runs.mutants.operators.arithmetic import constant, eps, factor, initial, integer, sign, small, square, term, times, tiny
-from twingrad.parity_tests.runs.mutants.operators.functions import absolute, clip, compare, condition, diagonal, extremum, function, shift, where
-from twingrad.parity_tests.runs.mutants.operators.shapes import axis, keepdims, matmul, mean, shape, transpose
-from twingrad.parity_tests.runs.mutants.operators.wiring import alias, argument, augmented, cancel, name, returned, statement, unpacked, widen
+from twingrad.parity_tests.runs.mutants.operators.arithmetic import (
+    constant,
+    eps,
+    factor,
+    initial,
+    integer,
+    sign,
+    small,
+    square,
+    term,
+    times,
+    tiny,
+)
+from twingrad.parity_tests.runs.mutants.operators.functions import (
+    absolute,
+    clip,
+    compare,
+    condition,
+    diagonal,
+    extremum,
+    function,
+    shift,
+    where,
+)
+from twingrad.parity_tests.runs.mutants.operators.shapes import (
+    axis,
+    keepdims,
+    matmul,
+    mean,
+    shape,
+    transpose,
+)
 from twingrad.parity_tests.runs.mutants.operators.tree import Edit, Look, Scope
+from twingrad.parity_tests.runs.mutants.operators.wiring import (
+    alias,
+    argument,
+    augmented,
+    cancel,
+    name,
+    returned,
+    statement,
+    unpacked,
+    widen,
+)
 
 __all__ = ["FAMILIES", "OPERATORS", "Edit", "Operator", "Scope"]
 

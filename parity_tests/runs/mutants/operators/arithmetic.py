@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, field
-from itertools import combinations, pairwise
-from typing import Any, NamedTuple, cast
 
-from twingrad.parity_tests.runs.mutants.operators.tree import Edit, Edits, Scope, called, changed, grouped, is_branch, is_result, is_variable, number, other_of, text, with_keyword, without_keyword
-
+from twingrad.parity_tests.runs.mutants.operators.tree import (
+    Edit,
+    Edits,
+    Scope,
+    called,
+    changed,
+    grouped,
+    is_branch,
+    is_result,
+    is_variable,
+    number,
+    other_of,
+    text,
+    with_keyword,
+    without_keyword,
+)
 
 TINY = "(1 + 2**-20)"  # inside every tolerance of the field, outside a bound of a few roundings
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, field
-from itertools import combinations, pairwise
-from typing import Any, NamedTuple, cast
 
-from twingrad.parity_tests.runs.mutants.operators.tree import Edit, Edits, Scope, called, changed, changed_attribute, other_of, text
+from twingrad.parity_tests.runs.mutants.operators.tree import (
+    Edit,
+    Edits,
+    Scope,
+    called,
+    changed,
+    changed_attribute,
+    other_of,
+    text,
+)
 
 
 def shift(node: ast.AST, scope: Scope) -> Edits:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, field
-from itertools import combinations, pairwise
-from typing import Any, NamedTuple, cast
 
 from twingrad.parity_tests.runs.mutants.operators.arithmetic import is_axis
-from twingrad.parity_tests.runs.mutants.operators.tree import Edit, Edits, Scope, called, changed, changed_attribute, is_module_call, text
+from twingrad.parity_tests.runs.mutants.operators.tree import (
+    Edit,
+    Edits,
+    Scope,
+    called,
+    changed,
+    changed_attribute,
+    is_module_call,
+    text,
+)
 
 
 def matmul(node: ast.AST, scope: Scope) -> Edits:

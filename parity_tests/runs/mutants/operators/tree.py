@@ -6,10 +6,8 @@ import ast
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any, NamedTuple, cast
-
-
 
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 

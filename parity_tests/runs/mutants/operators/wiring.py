@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, field
-from itertools import combinations, pairwise
-from typing import Any, NamedTuple, cast
+from itertools import pairwise
 
-from twingrad.parity_tests.runs.mutants.operators.tree import Edit, Edits, Scope, assigned, called, changed, grouped, parameters, swapped, text, without_keyword
+from twingrad.parity_tests.runs.mutants.operators.tree import (
+    Edit,
+    Edits,
+    Scope,
+    assigned,
+    called,
+    changed,
+    grouped,
+    parameters,
+    swapped,
+    text,
+    without_keyword,
+)
 
 
 def statement(node: ast.AST, scope: Scope) -> Edits:
