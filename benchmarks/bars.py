@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twingrad.benchmarks.measure import Row
+from twingrad.benchmarks.measure import Measurement
 from twingrad.benchmarks.palette import COLOURS, GREY
 from twingrad.benchmarks.report import by_case, duration, ratio, reference, three_digits
 
@@ -29,7 +29,7 @@ class Bar:
     against: str = ""  # the reference, where the bar is a ratio
 
 
-def ratio_bars(rows: Sequence[Row]) -> list[Bar]:
+def ratio_bars(rows: Sequence[Measurement]) -> list[Bar]:
     """Return a bar for each backend of each case that has a reference, but the reference."""
     bars = []
     for (suite, case), measured in by_case(rows).items():
@@ -45,7 +45,7 @@ def ratio_bars(rows: Sequence[Row]) -> list[Bar]:
     return bars
 
 
-def time_bars(rows: Sequence[Row]) -> list[Bar]:
+def time_bars(rows: Sequence[Measurement]) -> list[Bar]:
     """Return a bar for each row, all from a common start below the shortest time."""
     shown = [row for row in rows if row.median_s > 0]
     start = min((row.median_s for row in shown), default=1.0) / 2

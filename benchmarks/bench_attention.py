@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from twingrad.benchmarks.layer_work import LayerWork, Variant, twingrad_call
-from twingrad.benchmarks.measure import Case, prepare_each
-from twingrad.benchmarks.peers.choice import prepare_peers
+from twingrad.benchmarks.bench_layers import MAKERS
+from twingrad.benchmarks.layer_work import LayerWork, twingrad_call
+from twingrad.benchmarks.measure import Benchmark, prepare_each
+from twingrad.benchmarks.pages import Variant
+from twingrad.benchmarks.peers.choice import prepare_paged
 from twingrad.core.catalogue import LAYERS
 
 HEADS = (1, 8)  # texts, heads
@@ -18,26 +20,22 @@ LENGTHS = {
     "large": (512, 1024, 2048, 4096, 8192),
 }
 VARIANTS = (Variant("attention"), Variant("attention causal", settings={"causal": True}))
-MAKERS = {
-    "torch-plain": "torch_layers:call",
-    "jax": "jax_layers:call",
-}
 
 
-def cases(
+def benchmarks(
     size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
-) -> Iterator[Case]:
+) -> Iterator[Benchmark]:
     """Yield attention of every length, each token seeing all others or those before it."""
     for variant in VARIANTS:
         for length in LENGTHS[size]:
             lengths = {"...": HEADS, "q": (length,), "k": (length,), "d": (WIDTH,), "v": (WIDTH,)}
             work = LayerWork(LAYERS["attention"], variant, lengths, dtype, backward=True)
-            yield Case(
+            yield Benchmark(
                 suite="attention",
                 name=f"{variant.label}, length {length}",
                 work=f"{dtype}, {HEADS[1]} heads of {WIDTH}, forward+backward",
                 prepare=prepare_each(partial(twingrad_call, work), backends)
-                | prepare_peers(MAKERS, peers, work),
+                | prepare_paged(MAKERS, peers, "attention", work),
                 flops=work.flops,
                 bytes=work.bytes,
                 curve=variant.label,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from twingrad.benchmarks.bert_work import BertWork, twingrad_step
-from twingrad.benchmarks.measure import Call, Case, prepare_each
+from twingrad.benchmarks.measure import Benchmark, Call, prepare_each
 from twingrad.benchmarks.peers.choice import prepare_peers
 
 # Hidden size, layers, heads, batch, vocabulary.
@@ -28,13 +28,13 @@ MAKERS = {
 }
 
 
-def cases(
+def benchmarks(
     size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
-) -> Iterator[Case]:
+) -> Iterator[Benchmark]:
     """Yield a step of each model, from the same first weights in every library."""
     for sizes in MODELS[size]:
         work = BertWork(*sizes, dtype=dtype)
-        yield Case(
+        yield Benchmark(
             suite="bert",
             name=f"bert {work.hidden} step",
             work=str(work),

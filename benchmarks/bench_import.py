@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from twingrad.benchmarks.measure import Call, Case
+from twingrad.benchmarks.measure import Benchmark, Call
 from twingrad.benchmarks.peers.choice import PEERS
 
 BARE = "pass"
@@ -16,9 +16,9 @@ HELP = "import sys; sys.argv = ['twingrad', '--help']; from twingrad.cli import 
 WORK = "in a fresh interpreter, less a bare one"
 
 
-def cases(
+def benchmarks(
     size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
-) -> Iterator[Case]:
+) -> Iterator[Benchmark]:
     """Yield the imports beside each other, and --help; neither depends on size and dtype."""
     modules: dict[str, str] = {}
     for peer in peers:
@@ -45,5 +45,5 @@ def _run(program: str) -> None:
         raise RuntimeError(f"{program!r} failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
-def _case(name: str, prepare: Mapping[str, Callable[[], Call]]) -> Case:
-    return Case("import", name, WORK, prepare, baseline=interpreter(BARE), has_peak=False)
+def _case(name: str, prepare: Mapping[str, Callable[[], Call]]) -> Benchmark:
+    return Benchmark("import", name, WORK, prepare, baseline=interpreter(BARE), has_peak=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from twingrad.benchmarks.measure import Call, Case, prepare_each
+from twingrad.benchmarks.measure import Benchmark, Call, prepare_each
 from twingrad.benchmarks.peers.choice import prepare_peers
 from twingrad.core.build import build
 from twingrad.core.layers import BCEWithLogitsLoss, Linear, Tanh
@@ -60,13 +60,13 @@ class MlpWork:
         return float(TRAFFIC * count * np.dtype(self.dtype).itemsize)
 
 
-def cases(
+def benchmarks(
     size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
-) -> Iterator[Case]:
+) -> Iterator[Benchmark]:
     """Yield a step of each net, from the same first weights in every library."""
     for widths, batch in NETS[size]:
         work = MlpWork(widths, batch, dtype)
-        yield Case(
+        yield Benchmark(
             suite="mlp",
             name=f"mlp {'-'.join(map(str, widths))} step",
             work=f"{dtype}, batch {batch}",

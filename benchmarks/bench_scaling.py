@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from twingrad.benchmarks.bench_bert import steps
 from twingrad.benchmarks.bert_work import BertWork
-from twingrad.benchmarks.measure import Case
+from twingrad.benchmarks.measure import Benchmark
 
 HEAD = 64  # width of a head; a narrower model has one
 START = BertWork(hidden=128, layers=2, heads=2, batch=4, vocabulary=1000, length=128)
@@ -30,14 +30,14 @@ AXES: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def cases(
+def benchmarks(
     size: str, dtype: str, backends: tuple[str, ...], peers: tuple[str, ...] = ()
-) -> Iterator[Case]:
+) -> Iterator[Benchmark]:
     """Yield the step at each length, each batch and each hidden size."""
     for axis, values in AXES.items():
         for value in values[size]:
             work = varied(axis, value, dtype)
-            yield Case(
+            yield Benchmark(
                 suite="scaling",
                 name=f"bert step, {axis} {value}",
                 work=str(work),

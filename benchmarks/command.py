@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twingrad.core.errors import INTERRUPTED, SettingError, UnknownNameError
+from twingrad.core.errors import (
+    INTERRUPTED,
+    MissingPackageError,
+    SettingError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    from twingrad.benchmarks.run import Request
 
 SIZES = ("small", "medium", "large")
 SUITES = ("layers", "optimizers", "mlp", "bert", "attention", "scaling", "import")
@@ -27,7 +35,11 @@ def bench(
         ),
     ] = "all",
     layers: Annotated[
-        str | None, typer.Option(help="Only these layers: names with commas between.")
+        str | None,
+        typer.Option(
+            help="Only these layers and optimizers, with commas between: names, or Python files "
+            "that register some."
+        ),
     ] = None,
     size: Annotated[str, typer.Option(help="small, medium or large.")] = "medium",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -89,12 +101,15 @@ def bench(
     if counts is not None:
         _write_counts(counts)
         return
-    chosen_layers = _layers(layers)
+    chosen_layers, chosen_optimizers = _named(layers)
     if layers is not None:
-        if "layers" not in suites:
-            raise SettingError(f"--layers goes with --suite layers; got --suite {suite}")
-        suites = ("layers",) if suite == "all" else suites
-    kind = None if plot is None else _plot_format(plot)
+        named = {"layers": chosen_layers, "optimizers": chosen_optimizers}
+        needed = tuple(kind for kind, names in named.items() if names)
+        for kind in needed:
+            if kind not in suites:
+                raise SettingError(f"--layers {layers} goes with --suite {kind}; got {suite}")
+        suites = needed if suite == "all" else suites
+    picture = None if plot is None else _plot_format(plot)
     backends, notes = _backends(backend)
 
     from twingrad.benchmarks.peers.choice import chosen
@@ -108,32 +123,34 @@ def bench(
         backends=backends,
         peers=chosen(None if peers is None else _split(peers), backends),
         layers=chosen_layers,
+        optimizers=chosen_optimizers,
         repeats=repeats,
         threads=threads,
     )
+    notes += _notes(request, named=layers is not None)
     with ExitStack() as outputs:
         # Opened before the work: a path that cannot be written should fail at once.
         json_file = None if json is None else outputs.enter_context(whole_file(json))
         plot_file = None if plot is None else outputs.enter_context(whole_file(plot))
         if threads is not None:
             outputs.enter_context(limited(threads, request))
-        done = run(request, _console(), notes)
-        if done.interrupted:
+        outcome = run(request, _console(), notes)
+        if outcome.interrupted:
             typer.echo("twingrad: interrupted", err=True)
-            if not done.rows:
+            if not outcome.rows:
                 raise typer.Exit(INTERRUPTED)  # with nothing to write
         if json_file is not None:
             from twingrad.benchmarks.report import write_json
 
-            write_json(json_file, done.facts, done.rows)
-        if plot_file is not None and kind is not None:
+            write_json(json_file, outcome.facts, outcome.rows)
+        if plot_file is not None and picture is not None:
             from twingrad.benchmarks.plot import write_plot
 
-            write_plot(plot_file, kind, done.facts, done.rows)
+            write_plot(plot_file, picture, outcome.facts, outcome.rows)
     for path in (json, plot):
         if path is not None:
             _console().print(f"wrote {path}", markup=False, soft_wrap=True)
-    if done.interrupted:
+    if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
@@ -147,7 +164,7 @@ def _console() -> Any:
 
 
 def _print_table(path: Path, suites: Sequence[str]) -> None:
-    from twingrad.benchmarks.page import markdown, read_result
+    from twingrad.benchmarks.markdown import markdown, read_result
 
     facts, rows = read_result(path)
     found = [name for name in SUITES if any(row.suite == name for row in rows)]
@@ -176,14 +193,46 @@ def _suites(names: str) -> tuple[str, ...]:
     return tuple(name for name in SUITES if name in chosen or "all" in chosen)
 
 
-def _layers(names: str | None) -> tuple[str, ...]:
-    from twingrad.core.catalogue import LAYERS
+def _named(parts: str | None) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Return the layers and the optimizers that are named, or that a file registers; None is all.
 
-    chosen = tuple(LAYERS) if names is None else _split(names)
-    for name in chosen:
-        if name not in LAYERS:
-            raise UnknownNameError("layer", name, LAYERS)
-    return chosen
+    Raises UnknownNameError for a name that is neither, RegistrationError for such a file.
+    """
+    from twingrad.core.catalogue import LAYERS, OPTIMIZERS, discover, load_file
+
+    discover()
+    if parts is None:
+        return None, None
+    names: list[str] = []
+    for part in _split(parts):
+        names += load_file(Path(part)) if part.endswith(".py") else [part]
+    for name in names:
+        if name not in LAYERS and name not in OPTIMIZERS:
+            raise UnknownNameError("layer or optimizer", name, [*LAYERS, *OPTIMIZERS])
+    layers = tuple(dict.fromkeys(name for name in names if name in LAYERS))
+    optimizers = tuple(dict.fromkeys(name for name in names if name in OPTIMIZERS))
+    return layers or None, optimizers or None
+
+
+def _notes(request: Request, named: bool) -> list[str]:
+    """Return which layers and optimizers are left out on which backends.
+
+    Raises SettingError for one that was named, and that none of them has.
+    """
+    from twingrad.benchmarks.pages import supporting
+
+    notes = []
+    for name in request.names:
+        having = supporting(name, request.dtype, request.backends)
+        if named and not having:
+            lacking = " and ".join(request.backends)
+            raise SettingError(f"--layers {name}: there is no page for it on {lacking}")
+        notes += [
+            f"not measured: {name} on {each}, which has no page for it"
+            for each in request.backends
+            if each not in having
+        ]
+    return notes
 
 
 def _backends(names: str | None) -> tuple[tuple[str, ...], list[str]]:
@@ -212,7 +261,9 @@ def _plot_format(path: Path) -> str:
         endings = ", ".join(f".{name}" for name in FORMATS)
         raise SettingError(f"--plot must end in one of {endings}; got {str(path)!r}")
     if find_spec("matplotlib") is None:
-        raise SettingError("--plot needs matplotlib; install it with: pip install 'twingrad[plot]'")
+        raise MissingPackageError(
+            "--plot needs matplotlib; install it with: pip install 'twingrad[plot]'"
+        )
     return kind
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twingrad.benchmarks.measure import Row
+from twingrad.benchmarks.measure import Measurement
 
 MEASURES = ("median_s", "peak_mib")
 
@@ -25,9 +25,9 @@ class Growth:
     points: int
 
 
-def growths(rows: Sequence[Row]) -> list[Growth]:
+def growths(rows: Sequence[Measurement]) -> list[Growth]:
     """Return the exponent of each curve of two points or more, by least squares on logarithms."""
-    curves: dict[tuple[str, str, str, str], list[Row]] = {}
+    curves: dict[tuple[str, str, str, str], list[Measurement]] = {}
     for row in rows:
         if row.curve is not None and row.axis is not None:
             curves.setdefault((row.suite, row.curve, row.axis, row.backend), []).append(row)

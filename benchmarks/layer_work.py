@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from twingrad.benchmarks.lengths import lengths_text
 from twingrad.benchmarks.measure import Call
+from twingrad.benchmarks.pages import KEPT, Variant, said_of
 from twingrad.core.registry import load_backend
 from twingrad.core.shapes import Lengths
-from twingrad.core.spec import Array, Arrays, LayerSpec, Settings
+from twingrad.core.spec import Array, Arrays, LayerSpec
 
 SEED = 0
-KEPT = 0.9  # share of True in masks and in what dropout keeps
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to call a layer: the optional inputs that are given, the settings that differ."""
-
-    label: str = ""
-    optional: tuple[str, ...] = ()
-    settings: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,9 +45,16 @@ class LayerWork:
         return tuple(name for name in self.names if name in self.spec.differentiable)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting of the call."""
+        return self.spec.defaults() | dict(self.variant.settings)
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """The output's shape; a loss is one number."""
-        return () if "scalar" in self.spec.output else self._shape(self.spec.output)
+        """The output's shape; a loss is one number, unless it is that of each element."""
+        leading = self.spec.output.removesuffix(" or scalar")
+        is_loss = leading != self.spec.output and self.settings["reduction"] != "none"
+        return () if is_loss else self._shape(leading)
 
     def draw_inputs(self) -> Arrays:
         """Return an array for each input, the same every time.
@@ -74,14 +73,10 @@ class LayerWork:
     @property
     def flops(self) -> float:
         """What the matrix products need: a forward, and backward as much for each operand."""
-        size, passes = math.prod(self.lengths["..."]), 3 if self.backward else 1
-        of = {dim: math.prod(shape) for dim, shape in self.lengths.items()}
-        if self.spec.name == "linear":
-            return 2.0 * passes * size * of["in"] * of["out"]
-        if self.spec.name == "attention":
-            seen = of["q"] * of["k"] / (2 if self.variant.settings.get("causal") else 1)
-            return 2.0 * passes * size * seen * (of["d"] + of["v"])
-        return 0.0
+        flops = said_of(self.spec.name, "flops")
+        if flops is None:
+            return 0.0
+        return float(flops(self.lengths, self.settings)) * (3 if self.backward else 1)
 
     @property
     def bytes(self) -> float:
@@ -123,31 +118,22 @@ class LayerWork:
         return normal / math.sqrt(shape[-1]) if name == "weight" and len(shape) > 1 else normal
 
 
-def lengths_text(lengths: Lengths) -> str:
-    """Write lengths in words: 2x8, q 256, d 64."""
-    return ", ".join(
-        "x".join(map(str, shape)) if dim == "..." else f"{dim} {shape[0]}"
-        for dim, shape in lengths.items()
-    )
-
-
 def twingrad_call(work: LayerWork, backend_name: str) -> Call:
     """Return what runs the layer on the tape, as training does, and its backward if that is asked.
 
     It returns y, or the gradients of the inputs that get one.
     """
     backend = load_backend(backend_name)
-    settings = work.spec.defaults() | dict(work.variant.settings)
     tensors = {
         name: backend.tensor(array, requires_grad=name in work.leaves)
         for name, array in work.draw_inputs().items()
     }
     if not work.backward:
-        return lambda: backend.apply(work.spec, tensors, settings)
+        return lambda: backend.apply(work.spec, tensors, work.settings)
     grad_y = backend.tensor(work.draw_grad_y())
 
     def forward_backward() -> Sequence[Any]:
-        backend.apply(work.spec, tensors, settings).backward(grad_y)
+        backend.apply(work.spec, tensors, work.settings).backward(grad_y)
         return take_gradients([tensors[name] for name in work.leaves])
 
     return forward_backward

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from twingrad.benchmarks.growth import MEASURES, growths
-from twingrad.benchmarks.measure import Row
+from twingrad.benchmarks.measure import Measurement
 from twingrad.benchmarks.palette import COLOURS, GREY
 from twingrad.benchmarks.report import backends_of, duration, memory
 
 PANEL = 2.9  # inches
 
 
-def lines_height(rows: Sequence[Row]) -> float:
+def lines_height(rows: Sequence[Measurement]) -> float:
     """Return how many inches the panels need; 0 for none."""
     return PANEL * len(_curves(rows))
 
 
-def draw_lines(figure: Any, rows: Sequence[Row]) -> None:
+def draw_lines(figure: Any, rows: Sequence[Measurement]) -> None:
     """Draw time and memory of each curve beside each other into a figure of their own."""
     curves = _curves(rows)
     panels = figure.subplots(len(curves), len(MEASURES), squeeze=False)
@@ -31,11 +31,11 @@ def draw_lines(figure: Any, rows: Sequence[Row]) -> None:
         line[1].set_title("memory", fontsize=10, loc="left")
 
 
-def _curves(rows: Sequence[Row]) -> list[tuple[str | None, str | None]]:
+def _curves(rows: Sequence[Measurement]) -> list[tuple[str | None, str | None]]:
     return list(dict.fromkeys((row.curve, row.axis) for row in rows if row.curve))
 
 
-def _draw(axes: Any, rows: Sequence[Row], measure: str) -> None:
+def _draw(axes: Any, rows: Sequence[Measurement], measure: str) -> None:
     from matplotlib.ticker import LogLocator
 
     exponents = {

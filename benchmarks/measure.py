@@ -30,7 +30,7 @@ STDERR = 2  # the file descriptor
 
 
 @dataclass(frozen=True)
-class Case:
+class Benchmark:
     """One piece of work: for each backend, how to make ready the call that is timed.
 
     `work` says in words how much there is to do: dtype, and the lengths of the arrays. `flops` of
@@ -53,8 +53,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured of one case on one backend.
+class Measurement:
+    """What was measured of one benchmark on one backend.
 
     Seconds are for one call; `peak_mib` is memory in use at once (MiB) beyond inputs, parameters
     and optimizer state, None where the library does not tell. `bound_s` is the least time that
@@ -75,15 +75,15 @@ class Row:
 
 
 def measure(
-    case: Case, repeats: int, limit: float = math.inf, limits: Limits | None = None
-) -> list[Row]:
-    """Time `case` on each of its backends in turns (A B A B ...), then take the peak memory.
+    benchmark: Benchmark, repeats: int, limit: float = math.inf, limits: Limits | None = None
+) -> list[Measurement]:
+    """Time `benchmark` on each of its backends in turns (A B A B ...), then take the peak memory.
 
     In turns, so that a machine that slows down or is shared does so to every backend alike.
     After `limit` seconds there are no more samples, if there are ENOUGH. The lower bound is what
-    the machine's `limits` make of the case's work.
+    the machine's `limits` make of the benchmark's work.
     """
-    calls = {backend: prepare() for backend, prepare in case.prepare.items()}
+    calls = {backend: prepare() for backend, prepare in benchmark.prepare.items()}
     loops = {backend: _loops(call) for backend, call in calls.items()}
     samples: dict[str, list[float]] = {backend: [] for backend in calls}
     with _no_garbage_collection():
@@ -91,24 +91,24 @@ def measure(
         for done in range(repeats):
             if done >= ENOUGH and perf_counter() - start > limit:
                 break
-            unwanted = 0.0 if case.baseline is None else _seconds(case.baseline, 1)
+            unwanted = 0.0 if benchmark.baseline is None else _seconds(benchmark.baseline, 1)
             for backend, call in calls.items():
                 sleep(REST)
                 _settle(call)
                 samples[backend].append(_seconds(call, loops[backend]) - unwanted)
     return [
-        Row(
-            suite=case.suite,
-            case=case.name,
+        Measurement(
+            suite=benchmark.suite,
+            case=benchmark.name,
             backend=backend,
-            work=case.work,
+            work=benchmark.work,
             median_s=statistics.median(samples[backend]),
             iqr_s=interquartile_range(samples[backend]),
-            peak_mib=_peak_mib(backend, call) if case.has_peak else None,
-            bound_s=None if limits is None else limits.bound_s(case.flops, case.bytes),
-            curve=case.curve,
-            axis=case.axis,
-            at=case.at,
+            peak_mib=_peak_mib(backend, call) if benchmark.has_peak else None,
+            bound_s=None if limits is None else limits.bound_s(benchmark.flops, benchmark.bytes),
+            curve=benchmark.curve,
+            axis=benchmark.axis,
+            at=benchmark.at,
         )
         for backend, call in calls.items()
     ]

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from twingrad.benchmarks.bars import Bar, bars_height, draw_bars, ratio_bars, time_bars
 from twingrad.benchmarks.lines import draw_lines, lines_height
-from twingrad.benchmarks.measure import Row
+from twingrad.benchmarks.measure import Measurement
 from twingrad.benchmarks.palette import GREY
 from twingrad.benchmarks.report import backends_of
 
@@ -23,7 +23,9 @@ def plot_format(path: Path) -> str | None:
     return ending if ending in FORMATS else None
 
 
-def write_plot(file: BinaryIO, kind: str, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def write_plot(
+    file: BinaryIO, kind: str, facts: Mapping[str, Any], rows: Sequence[Measurement]
+) -> None:
     """Draw the rows and write the picture, `kind` being one of FORMATS.
 
     Cases of which others are points of a curve become lines. Of the rest a bar is the ratio of a
@@ -53,7 +55,7 @@ def write_plot(file: BinaryIO, kind: str, facts: Mapping[str, Any], rows: Sequen
     figure.savefig(file, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
 
 
-def _subtitle(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _subtitle(facts: Mapping[str, Any], rows: Sequence[Measurement]) -> str:
     found, cpu, run = facts["versions"], facts["cpu"], facts["bench"]
     backends = backends_of(rows)
     packages = [

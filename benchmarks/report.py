@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twingrad.benchmarks.growth import Growth, growths
-from twingrad.benchmarks.measure import Row
+from twingrad.benchmarks.measure import Measurement
 
 REFERENCES = ("torch-plain", "torch")  # what others are compared with: the first that was measured
 
@@ -20,32 +20,32 @@ REFERENCES = ("torch-plain", "torch")  # what others are compared with: the firs
 TIME_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (0.0, "us", 1e6))
 
 
-def by_case(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+def by_case(rows: Sequence[Measurement]) -> dict[tuple[str, str], dict[str, Measurement]]:
     """Return the rows of each (suite, case) by backend, in the order of measurement."""
-    cases: dict[tuple[str, str], dict[str, Row]] = {}
+    cases: dict[tuple[str, str], dict[str, Measurement]] = {}
     for row in rows:
         cases.setdefault((row.suite, row.case), {})[row.backend] = row
     return cases
 
 
-def backends_of(rows: Sequence[Row]) -> list[str]:
+def backends_of(rows: Sequence[Measurement]) -> list[str]:
     """Return the backends that were measured, each once."""
     return list(dict.fromkeys(row.backend for row in rows))
 
 
-def reference(measured: Mapping[str, Row]) -> Row | None:
+def reference(measured: Mapping[str, Measurement]) -> Measurement | None:
     """Return the row of a case that the others are compared with; None if it stands alone."""
     if len(measured) < 2:
         return None
     return next((measured[name] for name in REFERENCES if name in measured), None)
 
 
-def ratio(row: Row, other: Row) -> float:
+def ratio(row: Measurement, other: Measurement) -> float:
     """Return a time over the other's: below 1 it is faster."""
     return row.median_s / other.median_s
 
 
-def table(suite: str, rows: Sequence[Row]) -> Table:
+def table(suite: str, rows: Sequence[Measurement]) -> Table:
     """Return the rows of one suite as a table, with a line for each backend."""
     grid = _grid(suite)
     grid.add_column("case")
@@ -106,19 +106,19 @@ def memory(mib: float | None) -> str:
     return f"{mib:.1f} MiB" if mib >= 0.1 else f"{mib * 1024:.1f} KiB"
 
 
-def spread(row: Row) -> str:
+def spread(row: Measurement) -> str:
     """Write the interquartile range as a share of the median."""
     return f"{row.iqr_s / row.median_s:.0%}"
 
 
-def document(facts: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def document(facts: Mapping[str, Any], rows: Sequence[Measurement]) -> dict[str, Any]:
     """Return what a result file holds: environment, rows, and exponents where there are curves."""
     found = [asdict(growth) for growth in growths(rows)]
     written = {"environment": dict(facts), "rows": [asdict(row) for row in rows]}
     return {**written, "exponents": found} if found else written
 
 
-def write_json(file: BinaryIO, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def write_json(file: BinaryIO, facts: Mapping[str, Any], rows: Sequence[Measurement]) -> None:
     """Write a result file."""
     text = json.dumps(document(facts, rows), indent=1, allow_nan=False)
     file.write(text.encode() + b"\n")
@@ -144,7 +144,7 @@ def _grid(title: str) -> Table:
     )
 
 
-def _ratio_text(row: Row, other: Row | None) -> Text:
+def _ratio_text(row: Measurement, other: Measurement | None) -> Text:
     if other is None:
         return Text("")
     value = ratio(row, other)

@@ -1,4 +1,4 @@
-"""A run of `twingrad bench`: every case of every suite, one after the other."""
+"""A run of `twingrad bench`: every benchmark of every suite, one after the other."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from twingrad.benchmarks import (
 )
 from twingrad.benchmarks.growth import growths
 from twingrad.benchmarks.limits import Limits, measure_limits
-from twingrad.benchmarks.measure import Case, Row, measure
+from twingrad.benchmarks.measure import Benchmark, Measurement, measure
 from twingrad.benchmarks.peers.choice import PEERS
 from twingrad.benchmarks.report import growth_table, table
-from twingrad.core.catalogue import LAYERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.environment import environment, summary
 
-SUITES: dict[str, Callable[..., Iterator[Case]]] = {
-    "layers": bench_layers.cases,
-    "optimizers": bench_optimizers.cases,
-    "mlp": bench_mlp.cases,
-    "bert": bench_bert.cases,
-    "attention": bench_attention.cases,
-    "scaling": bench_scaling.cases,
-    "import": bench_import.cases,
+SUITES: dict[str, Callable[..., Iterator[Benchmark]]] = {
+    "layers": bench_layers.benchmarks,
+    "optimizers": bench_optimizers.benchmarks,
+    "mlp": bench_mlp.benchmarks,
+    "bert": bench_bert.benchmarks,
+    "attention": bench_attention.benchmarks,
+    "scaling": bench_scaling.benchmarks,
+    "import": bench_import.benchmarks,
 }
 REPEATS = 15
-LIMIT = 0.5  # seconds for the samples of one case, unless repeats are asked for
+LIMIT = 0.5  # seconds for the samples of one benchmark, unless repeats are asked for
 BUSY = 0.5  # processes that want a core, for each core there is
 
 
@@ -52,7 +52,8 @@ class Request:
     dtype: str
     backends: tuple[str, ...]
     peers: tuple[str, ...] = ()
-    layers: tuple[str, ...] = tuple(LAYERS)
+    layers: tuple[str, ...] | None = None  # all there are
+    optimizers: tuple[str, ...] | None = None
     repeats: int | None = None
     threads: int | None = None
 
@@ -60,6 +61,14 @@ class Request:
     def needs_torch(self) -> bool:
         """Whether torch will be loaded."""
         return "torch" in self.backends or any(PEERS[name].module == "torch" for name in self.peers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers and the optimizers that are measured by themselves."""
+        layers = tuple(LAYERS) if self.layers is None else self.layers
+        optimizers = tuple(OPTIMIZERS) if self.optimizers is None else self.optimizers
+        layers = layers if "layers" in self.suites else ()
+        return (*layers, *optimizers) if "optimizers" in self.suites else layers
 
     def facts(self) -> dict[str, Any]:
         """Return the request, ready for JSON."""
@@ -76,15 +85,15 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Done:
+class Outcome:
     """What a run has measured, on what; perhaps Ctrl-C ended it early."""
 
     facts: dict[str, Any]
-    rows: list[Row]
+    rows: list[Measurement]
     interrupted: bool
 
 
-def run(request: Request, console: Console, notes: Sequence[str] = ()) -> Done:
+def run(request: Request, console: Console, notes: Sequence[str] = ()) -> Outcome:
     """Measure every suite, printing a table of each as it is done.
 
     If Ctrl-C comes, what was measured by then is printed and returned.
@@ -94,9 +103,9 @@ def run(request: Request, console: Console, notes: Sequence[str] = ()) -> Done:
     facts["bench"] = {**request.facts(), "limits": limits.facts(), "interrupted": False}
     for line in [*summary(facts), str(limits), *notes, *_warning_if_busy(facts)]:
         console.print(line, markup=False, soft_wrap=True)
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     for suite in request.suites:
-        measured: list[Row] = []
+        measured: list[Measurement] = []
         try:
             _measure_suite(request, suite, limits, measured)
         except KeyboardInterrupt:
@@ -109,16 +118,16 @@ def run(request: Request, console: Console, notes: Sequence[str] = ()) -> Done:
         rows += measured
         if facts["bench"]["interrupted"]:
             break
-    return Done(facts, rows, facts["bench"]["interrupted"])
+    return Outcome(facts, rows, facts["bench"]["interrupted"])
 
 
-def _measure_suite(request: Request, suite: str, limits: Limits, rows: list[Row]) -> None:
-    """Measure every case of a suite and add its rows; a terminal shows which one is under way."""
+def _measure_suite(request: Request, suite: str, limits: Limits, rows: list[Measurement]) -> None:
+    """Measure every benchmark of a suite and add its rows; a terminal shows where it stands."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    cases = list(cases_of(request, suite))
+    benchmarks = list(benchmarks_of(request, suite))
     screen = Console(stderr=True)
-    # Redrawn only between cases: a thread that draws would take time from what is measured.
+    # Redrawn only between benchmarks: a thread that draws would take time from what is measured.
     with Progress(
         BarColumn(),
         MofNCompleteColumn(),
@@ -128,21 +137,23 @@ def _measure_suite(request: Request, suite: str, limits: Limits, rows: list[Row]
         auto_refresh=False,
         disable=not screen.is_terminal,
     ) as progress:
-        task = progress.add_task("", total=len(cases))
-        for case in cases:
-            progress.update(task, description=case.name, refresh=True)
+        task = progress.add_task("", total=len(benchmarks))
+        for benchmark in benchmarks:
+            progress.update(task, description=benchmark.name, refresh=True)
             if request.repeats is None:
-                rows += measure(case, REPEATS, LIMIT, limits=limits)
+                rows += measure(benchmark, REPEATS, LIMIT, limits=limits)
             else:
-                rows += measure(case, request.repeats, limits=limits)
+                rows += measure(benchmark, request.repeats, limits=limits)
             progress.advance(task)
 
 
-def cases_of(request: Request, suite: str) -> Iterator[Case]:
-    """Return the cases of one suite."""
+def benchmarks_of(request: Request, suite: str) -> Iterator[Benchmark]:
+    """Return the benchmarks of one suite."""
     common = (request.size, request.dtype, request.backends, request.peers)
     if suite == "layers":
-        return bench_layers.cases(*common, request.layers)
+        return bench_layers.benchmarks(*common, request.layers)
+    if suite == "optimizers":
+        return bench_optimizers.benchmarks(*common, request.optimizers)
     return SUITES[suite](*common)
 
 

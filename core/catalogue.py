@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from textwrap import shorten
+from types import ModuleType
 from typing import Any
 
 from twingrad.core.errors import RegistrationError, TwingradError, UnknownNameError
@@ -81,6 +83,20 @@ def page(name: str, room: str, package: str) -> Page | None:
 def has_page(name: str, room: str, package: str) -> bool:
     """Return whether there is such a page, without importing it."""
     return _place_of(name, room, package) is not None
+
+
+def page_file(name: str, room: str, package: str) -> Path | None:
+    """Return the file of such a page, without importing it; None if there is none."""
+    registered = _pages.get(name, {}).get(room, f"{package}.{name}")
+    if isinstance(registered, str):
+        return _module_file(registered)
+    if isinstance(registered, ModuleType):
+        return Path(registered.__file__) if registered.__file__ else None
+    # Anything else is found by the functions that it is made of.
+    public = [getattr(registered, each) for each in dir(registered) if not each.startswith("_")]
+    written = [each for each in public if inspect.isfunction(each) or inspect.ismethod(each)]
+    files = [Path(inspect.getfile(each)) for each in written]
+    return next((file for file in files if file.exists()), None)
 
 
 def is_own(name: str) -> bool:
@@ -181,6 +197,17 @@ def _executed(name: str, path: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _module_file(dotted: str) -> Path | None:
+    """Return a module's file, found without importing the packages that it is in."""
+    first, *parts = dotted.split(".")
+    spec = find_spec(first)
+    for part in parts:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations)
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
 
 
 def _imported(where: str, load: Callable[[], Any]) -> None:

@@ -16,7 +16,15 @@ class DTypeError(TwingradError, TypeError):
 
 
 class SettingError(TwingradError, ValueError):
-    """A setting is unknown, or its value is out of range."""
+    """A setting is unknown, or its value is out of range.
+
+    With `field`, the message is the setting's name and then the reason; the command line puts its
+    own option in place of the name.
+    """
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        super().__init__(reason if field is None else f"{field} {reason}")
+        self.reason, self.field = reason, field
 
 
 class UnknownNameError(TwingradError, LookupError):

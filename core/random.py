@@ -26,7 +26,7 @@ def generator(seed: int, name: str, count: int = 0) -> np.random.Generator:
 def check_seed(seed: object) -> int:
     """Return the seed if it is an integer of at least 0, else raise SettingError."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise SettingError(f"seed must be an integer >= 0; got {seed!r}")
+        raise SettingError(f"must be an integer >= 0; got {seed!r}", "seed")
     return int(seed)
 
 

@@ -26,16 +26,13 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise SettingError(f"schedule must be one of {', '.join(KINDS)}; got {self.kind!r}")
+            raise SettingError(f"must be one of {', '.join(KINDS)}; got {self.kind!r}", "kind")
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise SettingError(f"lr must be a number > 0; got {self.lr!r}")
+            raise SettingError(f"must be a number > 0; got {self.lr!r}", "lr")
         if self.steps < 1:
-            raise SettingError(f"steps must be an integer >= 1; got {self.steps!r}")
+            raise SettingError(f"must be an integer >= 1; got {self.steps!r}", "steps")
         if not (math.isfinite(self.warmup) and self.warmup >= 0):
-            raise SettingError(
-                f"warmup must be a number of steps, or a share of them in [0, 1); got "
-                f"{self.warmup!r}"
-            )
+            raise SettingError(f"must be a number >= 0; got {self.warmup!r}", "warmup")
 
     @property
     def warmup_steps(self) -> int:

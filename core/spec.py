@@ -51,14 +51,19 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A setting that is an integer; `place`: the number of a place along this dimension."""
+    """A setting that is an integer, of at least `low` if there is one.
+
+    `place`: it is the number of a place along this dimension.
+    """
 
     default: int | None
     place: str = ""
+    low: int | None = None
 
     @property
     def valid(self) -> str:
-        words = f"an integer in 0...{self.place} - 1" if self.place else "an integer"
+        words = "an integer" if self.low is None else f"an integer >= {self.low}"
+        words = f"an integer in 0...{self.place} - 1" if self.place else words
         return words if self.default is not None else f"{words}, or None"
 
     def accepts(self, value: object) -> bool:
@@ -66,7 +71,8 @@ class Integer:
             return self.default is None
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
             return False
-        return bool(value >= 0) or not self.place
+        least = 0 if self.place else self.low
+        return least is None or bool(value >= least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from twingrad.core.errors import DataError, SettingError, ShapeError, TwingradError
-from twingrad.core.registry import no_grad
+from twingrad.core.modes import evaluating
 from twingrad.core.spec import Array
 from twingrad.core.state import to_numpy
 
@@ -55,7 +55,7 @@ class Plateau:
     def __init__(self, patience: int, min_delta: float = 1e-3) -> None:
         self.patience = _count("patience", patience)
         if not 0 <= min_delta < 1:
-            raise SettingError(f"min_delta must be a number in [0, 1); got {min_delta!r}")
+            raise SettingError(f"must be a number in [0, 1); got {min_delta!r}", "min_delta")
         self.min_delta = min_delta
         self.best = math.inf
         self.waited = 0
@@ -131,15 +131,10 @@ def fit(
 def predict(model: Any, *inputs: Array) -> Array:
     """Return the model's outputs for whole arrays, out of training mode and off the tape."""
     outputs = []
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for start in range(0, max(len(inputs[0]), 1), ROWS_AT_ONCE):
-                rows = slice(start, start + ROWS_AT_ONCE)
-                outputs.append(to_numpy(model(*(array[rows] for array in inputs))))
-    finally:
-        model.train(training)
+    with evaluating(model):
+        for start in range(0, max(len(inputs[0]), 1), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            outputs.append(to_numpy(model(*(array[rows] for array in inputs))))
     return np.concatenate(outputs)
 
 
@@ -157,15 +152,10 @@ def whole_set_loss(model: Any, loss_fn: Any, *arrays: Array) -> float:
             f"whole_set_loss: arrays must have one length; got {[len(array) for array in arrays]}"
         )
     total = 0.0
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for start in range(0, rows, ROWS_AT_ONCE):
-                *inputs, target = (array[start : start + ROWS_AT_ONCE] for array in arrays)
-                total += float(loss_fn(model(*inputs), target)) * len(target)
-    finally:
-        model.train(training)
+    with evaluating(model):
+        for start in range(0, rows, ROWS_AT_ONCE):
+            *inputs, target = (array[start : start + ROWS_AT_ONCE] for array in arrays)
+            total += float(loss_fn(model(*inputs), target)) * len(target)
     return total / rows
 
 
@@ -220,5 +210,5 @@ def _draws(model: Any) -> dict[str, int]:
 
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise SettingError(f"{name} must be an integer >= 1; got {value!r}")
+        raise SettingError(f"must be an integer >= 1; got {value!r}", name)
     return int(value)

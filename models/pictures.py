@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from twingrad.core.files import whole_file
+from twingrad.models import packages
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#5f5f5f"
@@ -16,9 +16,7 @@ DOTS_PER_INCH = 160
 
 def missing() -> str | None:
     """Return why no picture can be drawn, or None if one can."""
-    if find_spec("matplotlib") is None:
-        return "matplotlib is not installed; install it with: pip install 'twingrad[plot]'"
-    return None
+    return packages.missing("matplotlib", "plot")
 
 
 def figure(width: float, height: float) -> tuple[Any, Any]:

@@ -10,7 +10,8 @@ import pytest
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS
 from twingrad.core.errors import SettingError
 from twingrad.core.spec import Array
-from twingrad.models.mlp.training import Settings, loss_curve
+from twingrad.models.mlp.settings import MlpSettings
+from twingrad.models.mlp.training import loss_curve
 from twingrad.parity_tests import faults
 from twingrad.parity_tests.judge.options import options
 from twingrad.parity_tests.runs.trajectory import MODELS, Run, compare, compare_runs, in_words
@@ -21,7 +22,7 @@ AGREEMENT = 1e-10  # of the loss, after every epoch: what the project promises f
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_loss_curves_agree(name: str) -> None:
-    settings = Settings(optimizer=name, dtype="float64", epochs=EPOCHS)
+    settings = MlpSettings(optimizer=name, dtype="float64", epochs=EPOCHS)
     curves = [loss_curve(b, settings=settings, epochs=EPOCHS) for b in options().backends]
     assert all(len(curve) == EPOCHS for curve in curves)
     assert min(curves[0]) < curves[0][0]

@@ -14,8 +14,8 @@ from twingrad.benchmarks import bench_import, bench_layers, bench_mlp, bench_opt
 from twingrad.benchmarks.command import SUITES as COMMAND_SUITES
 from twingrad.benchmarks.growth import growths
 from twingrad.benchmarks.limits import Limits
-from twingrad.benchmarks.measure import Row, measure
-from twingrad.benchmarks.run import SUITES, Request, cases_of
+from twingrad.benchmarks.measure import Measurement, measure
+from twingrad.benchmarks.run import SUITES, Request, benchmarks_of
 from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 
 BOTH = ("numpy", "torch")
@@ -24,15 +24,15 @@ QUICK = ("--size", "small", "--repeats", "1")
 
 def test_every_layer_is_timed() -> None:
     for size in ("small", "medium", "large"):
-        names = [case.name for case in bench_layers.cases(size, "float32", BOTH)]
+        names = [benchmark.name for benchmark in bench_layers.benchmarks(size, "float32", BOTH)]
         for layer in LAYERS:
             assert any(name.split()[0] == layer and "backward" in name for name in names), layer
 
 
 def test_every_optimizer_and_both_networks_are_timed() -> None:
-    names = [case.name for case in bench_optimizers.cases("small", "float32", BOTH)]
+    names = [benchmark.name for benchmark in bench_optimizers.benchmarks("small", "float32", BOTH)]
     assert {name.split()[0] for name in names} == set(OPTIMIZERS)
-    networks = [case.name for case in bench_mlp.cases("medium", "float32", BOTH)]
+    networks = [benchmark.name for benchmark in bench_mlp.benchmarks("medium", "float32", BOTH)]
     assert any("2-5-3-1" in name for name in networks)
     assert len(networks) >= 2
 
@@ -42,11 +42,11 @@ def test_every_suite_has_cases_with_a_bound_at_every_size() -> None:
     assert tuple(SUITES) == COMMAND_SUITES
     for suite in SUITES:
         for size in ("small", "medium", "large"):
-            cases = list(cases_of(Request((suite,), size, "float32", BOTH), suite))
-            assert cases, (suite, size)
-            assert len({case.name for case in cases}) == len(cases)
-            for case in cases:
-                assert suite == "import" or case.bytes > 0, case.name
+            benchmarks = list(benchmarks_of(Request((suite,), size, "float32", BOTH), suite))
+            assert benchmarks, (suite, size)
+            assert len({benchmark.name for benchmark in benchmarks}) == len(benchmarks)
+            for benchmark in benchmarks:
+                assert suite == "import" or benchmark.bytes > 0, benchmark.name
 
 
 def test_a_bound_is_the_longer_of_products_and_traffic() -> None:
@@ -59,7 +59,9 @@ def test_a_bound_is_the_longer_of_products_and_traffic() -> None:
 
 def test_growth_of_a_known_power_is_found() -> None:
     rows = [
-        Row("scaling", f"n {n}", "numpy", "", 3e-6 * n**1.5, 0.0, 2.0 * n**2, None, "c", "n", n)
+        Measurement(
+            "scaling", f"n {n}", "numpy", "", 3e-6 * n**1.5, 0.0, 2.0 * n**2, None, "c", "n", n
+        )
         for n in (8, 16, 64)
     ]
     found = {growth.measure: growth for growth in growths(rows)}
@@ -123,11 +125,11 @@ def test_ctrl_c_keeps_what_was_measured(
     file = tmp_path / "bench.json"
     measured: list[str] = []
 
-    def measure_or_stop(case: Any, *arguments: Any, **named: Any) -> list[Row]:
+    def measure_or_stop(benchmark: Any, *arguments: Any, **named: Any) -> list[Measurement]:
         if len(measured) == 2:
             raise KeyboardInterrupt
-        measured.append(case.name)
-        return measure(case, *arguments, **named)
+        measured.append(benchmark.name)
+        return measure(benchmark, *arguments, **named)
 
     monkeypatch.setattr(run, "measure", measure_or_stop)
     arguments = ("bench", *QUICK, "--layers", "relu,tanh", "--backend", "numpy", "--json", file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,22 +10,23 @@ import numpy as np
 import pytest
 
 from twingrad.benchmarks import bench_bert, bench_layers, bench_mlp, bench_optimizers
-from twingrad.benchmarks.measure import Case
+from twingrad.benchmarks.measure import Benchmark
 from twingrad.benchmarks.peers import choice
 from twingrad.benchmarks.peers.choice import PEERS, chosen, installed
-from twingrad.core.errors import SettingError
+from twingrad.core.errors import MissingPackageError
 
 AGREES = 1e-4  # relative, for float32 that other libraries add up in another order
 STEPS = 2
 
 
-def pairs(cases: Iterable[Case], makers: Iterable[str]) -> list[Any]:
-    """Return each case with each installed peer that takes part in its suite."""
+def pairs(*suites: Any) -> list[Any]:
+    """Return each benchmark of these suites with each installed peer that takes part in it."""
     return [
-        pytest.param(case, peer, id=f"{case.name} {peer}")
-        for case in cases
+        pytest.param(benchmark, peer, id=f"{benchmark.name} {peer}")
+        for suite in suites
+        for benchmark in suite.benchmarks("small", "float32", ("numpy",), installed())
         for peer in installed()
-        if peer in makers
+        if peer in benchmark.prepare
     ]
 
 
@@ -34,44 +35,36 @@ def number(loss: Any) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method")  # torch.compile calls it itself
-@pytest.mark.parametrize(
-    ("case", "peer"),
-    [
-        *pairs(bench_mlp.cases("small", "float32", ("numpy",), installed()), bench_mlp.MAKERS),
-        *pairs(bench_bert.cases("small", "float32", ("numpy",), installed()), bench_bert.MAKERS),
-    ],
-)
-def test_a_peer_takes_the_same_training_steps(case: Case, peer: str) -> None:
+@pytest.mark.parametrize(("benchmark", "peer"), pairs(bench_mlp, bench_bert))
+def test_a_peer_takes_the_same_training_steps(benchmark: Benchmark, peer: str) -> None:
     """The second loss is of weights that the first step has changed."""
-    ours, theirs = case.prepare["numpy"](), case.prepare[peer]()
+    ours, theirs = benchmark.prepare["numpy"](), benchmark.prepare[peer]()
     for _ in range(STEPS):
         expected, found = number(ours()), number(theirs())
         assert found == pytest.approx(expected, rel=AGREES)
 
 
-@pytest.mark.parametrize(
-    ("case", "peer"),
-    pairs(bench_layers.cases("small", "float32", ("numpy",), installed()), bench_layers.MAKERS),
-)
-def test_a_peer_computes_the_same_layer(case: Case, peer: str) -> None:
-    ours, theirs = case.prepare["numpy"](), case.prepare[peer]()
+@pytest.mark.parametrize(("benchmark", "peer"), pairs(bench_layers))
+def test_a_peer_computes_the_same_layer(benchmark: Benchmark, peer: str) -> None:
+    ours, theirs = benchmark.prepare["numpy"](), benchmark.prepare[peer]()
     for expected, found in zip(arrays(ours()), arrays(theirs()), strict=True):
         np.testing.assert_allclose(found, expected, rtol=AGREES, atol=1e-5, strict=True)
 
 
-@pytest.mark.parametrize(
-    ("case", "peer"),
-    pairs(
-        bench_optimizers.cases("small", "float32", ("numpy",), installed()),
-        bench_optimizers.MAKERS,
-    ),
-)
-def test_a_peer_changes_parameters_alike(case: Case, peer: str) -> None:
-    ours, theirs = case.prepare["numpy"](), case.prepare[peer]()
+@pytest.mark.parametrize(("benchmark", "peer"), pairs(bench_optimizers))
+def test_a_peer_changes_parameters_alike(benchmark: Benchmark, peer: str) -> None:
+    ours, theirs = benchmark.prepare["numpy"](), benchmark.prepare[peer]()
     for step in (ours, theirs):
         step()
     for expected, found in zip(parameters(ours), parameters(theirs), strict=True):
         np.testing.assert_allclose(found, expected, rtol=AGREES, atol=1e-6, strict=True)
+
+
+@pytest.mark.parametrize("suite", [bench_layers, bench_optimizers])
+def test_every_peer_has_each_of_our_own(suite: Any) -> None:
+    """Only what other packages bring may lack a peer."""
+    for benchmark in suite.benchmarks("small", "float32", ("numpy",), tuple(PEERS)):
+        assert {*benchmark.prepare} == {"numpy", *suite.MAKERS}, benchmark.name
 
 
 def test_plain_torch_is_the_default_where_torch_is_measured() -> None:
@@ -98,7 +91,7 @@ def test_a_peer_without_its_compiler_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(choice, "find_spec", lambda name: object())
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    with pytest.raises(SettingError, match="clang, which is not on the PATH"):
+    with pytest.raises(MissingPackageError, match="clang, which is not on the PATH"):
         chosen(["tinygrad"], ("numpy",))
 
 

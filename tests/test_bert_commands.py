@@ -21,6 +21,7 @@ import twingrad as tg
 from twingrad.models.bert import classifier
 from twingrad.models.bert.embedding import embed_texts
 from twingrad.models.bert.folder import open_model, open_weights
+from twingrad.models.bert.settings import FineTuningSettings
 from twingrad.models.bert.texts import encode, pad
 
 BACKENDS = ("numpy", "torch")
@@ -111,7 +112,7 @@ def test_lines_of_json_hold_the_text(
     ("arguments", "code", "words"),
     [
         (("--output", "x.csv"), 2, "--output must end in .npy or .jsonl; got x.csv"),
-        (("--pooling", "max"), 2, "pooling must be one of mean, cls; got 'max'"),
+        (("--pooling", "max"), 2, "--pooling must be one of mean, cls; got 'max'"),
         (("--batch-size", "0"), 2, "--batch-size must be an integer >= 1; got 0"),
         (("--max-length", "25"), 2, "--max-length must be in 3..24 for this model; got 25"),
         (("--max-length", "2"), 2, "--max-length must be in 3..24"),
@@ -304,7 +305,7 @@ def test_equal_seeds_give_equal_curves_on_both_backends(bert_folder: Path, table
     weights, tokenizer = open_weights(bert_folder)
     data = classifier.read_labelled_texts(table, "text", "animal", "more")
     assert data.seconds == ["it, ran"] * 90
-    settings = classifier.Settings(epochs=1, lr=1e-3, seed=3)
+    settings = FineTuningSettings(epochs=1, lr=1e-3, seed=3)
     curves = [
         classifier.fine_tune(weights, tokenizer, data, settings, backend=name).training
         for name in BACKENDS
@@ -377,10 +378,14 @@ def test_ctrl_c_keeps_whole_epochs_or_writes_nothing(
         (("--lr", "nan"), 2, "--lr must be a number > 0; got nan"),
         (("--batch-size", "0"), 2, "--batch-size must be an integer >= 1"),
         (("--max-length", "99"), 2, "--max-length must be in 3..24"),
-        (("--held-out", "1"), 2, "--held-out must be a share in [0, 1); got 1"),
-        (("--seed", "-1"), 2, "seed must be an integer >= 0"),
-        (("--text", "body"), 1, "there is no column 'body'; the columns are 'text', 'more'"),
-        (("--text-pair", "b"), 1, "(name one with --text-pair)"),
+        (("--held-out", "1"), 2, "--held-out must be a number in [0, 1); got 1"),
+        (("--seed", "-1"), 2, "--seed must be an integer >= 0"),
+        (
+            ("--text", "body"),
+            1,
+            "no column 'body' to take the texts from; the columns are 'text'",
+        ),
+        (("--text-pair", "b"), 1, "no column 'b' to take the second texts from"),
         (("--label", "kind"), 1, "there is no column 'kind'"),
         (("--label", "more"), 1, "must have 2 to 1000 distinct values; it has 1 ('it, ran')"),
         (("--data", "nowhere.csv"), 1, "nowhere.csv: there is no such file"),

@@ -17,9 +17,10 @@ import twingrad as tg
 from twingrad.core.errors import DataError, SettingError
 from twingrad.core.files import OutputError
 from twingrad.core.spec import Array
-from twingrad.models.bert import pretraining_data
+from twingrad.models.bert import token_file
 from twingrad.models.bert.corpus import Document, fingerprint
-from twingrad.models.bert.pretraining_data import Batch, PretrainingData, TokenFile
+from twingrad.models.bert.pretraining_data import PretrainingBatch, PretrainingData
+from twingrad.models.bert.token_file import TokenFile
 from twingrad.models.bert.tokenizer import Tokenizer, train_tokenizer
 
 DOCUMENTS, SENTENCES, WORDS = 12, 20, 8
@@ -61,7 +62,7 @@ def own_data(documents: list[Document], folder: Path, **settings: Any) -> Pretra
     return PretrainingData(built(documents, folder, tokenizer), tokenizer, **chosen)
 
 
-def original(batch: Batch) -> Array:
+def original(batch: PretrainingBatch) -> Array:
     """Return input_ids as they were before tokens were masked."""
     ids = batch.input_ids.copy()
     ids.flat[batch.masked_positions] = batch.masked_targets
@@ -86,7 +87,7 @@ def place_of(token: str) -> tuple[int, int, int]:
     return int(document), int(sentence), int(place)
 
 
-def same(one: Batch, other: Batch) -> bool:
+def same(one: PretrainingBatch, other: PretrainingBatch) -> bool:
     return all(map(np.array_equal, astuple(one), astuple(other)))
 
 
@@ -350,7 +351,7 @@ def test_validation_documents_are_kept_apart(tokens: TokenFile) -> None:
 
 
 def test_a_split_that_cannot_be_is_refused(tokens: TokenFile) -> None:
-    with pytest.raises(SettingError, match=r"held_out must be a share in \[0, 1\); got 1"):
+    with pytest.raises(SettingError, match=r"held_out must be a number in \[0, 1\); got 1"):
         tokens.split(1, seed=0)
     with pytest.raises(DataError, match=r"12 documents cannot be split with 0\.95 held out"):
         tokens.split(0.95, seed=0)
@@ -401,9 +402,9 @@ def test_a_token_file_is_the_corpus(tokens: TokenFile, tmp_path: Path) -> None:
 def test_documents_may_come_in_any_groups(
     tokens: TokenFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining_data, "DOCUMENTS_AT_ONCE", 5)
+    monkeypatch.setattr(token_file, "DOCUMENTS_AT_ONCE", 5)
     other = built(CORPUS, tmp_path / "t", TOKENIZER)
-    for name in pretraining_data.ARRAYS:
+    for name in token_file.ARRAYS:
         assert np.array_equal(getattr(other, name), getattr(tokens, name))
     assert other.corpus == tokens.corpus
 

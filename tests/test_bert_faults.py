@@ -30,8 +30,10 @@ from twingrad.models.bert.corpus import Document, read_documents
 from twingrad.models.bert.fill_mask import fill_mask
 from twingrad.models.bert.folder import open_model
 from twingrad.models.bert.model import Bert, BertForPretraining, Block
-from twingrad.models.bert.pretraining import Run, Settings
-from twingrad.models.bert.pretraining_data import Batch, PretrainingData, TokenFile
+from twingrad.models.bert.pretraining import PretrainingRun
+from twingrad.models.bert.pretraining_data import PretrainingBatch, PretrainingData
+from twingrad.models.bert.settings import PretrainingSettings
+from twingrad.models.bert.token_file import TokenFile
 from twingrad.models.bert.tokenizer import NAMES, train_tokenizer
 
 BACKENDS = ("numpy", "torch")
@@ -62,7 +64,7 @@ def examples(tokens: TokenFile, **changes: Any) -> PretrainingData:
     return PretrainingData(tokens, TOKENIZER, **settings)
 
 
-def original(batch: Batch) -> Array:
+def original(batch: PretrainingBatch) -> Array:
     """Return input_ids as they were before tokens were masked."""
     ids = batch.input_ids.copy()
     ids.flat[batch.masked_positions] = batch.masked_targets
@@ -82,8 +84,10 @@ def small(form: str = "google", **changes: Any) -> BertConfig:
     return BertConfig.google("tiny", **{**sizes, **changes})
 
 
-def begun(backend: str, **changes: Any) -> Run:
-    settings = Settings(**{"steps": 20, "batch_size": 4, "seq_len": 32, "lr": 1e-3} | changes)
+def begun(backend: str, **changes: Any) -> PretrainingRun:
+    settings = PretrainingSettings(
+        **{"steps": 20, "batch_size": 4, "seq_len": 32, "lr": 1e-3} | changes
+    )
     return pretraining.start(small(), settings, TOKENIZER.fingerprint, backend)
 
 
@@ -95,13 +99,15 @@ class Always(PretrainingData):
         segments = np.tile([0, 0, 0, 0, 1, 1, 1, 0], (len(labels), 1))
         positions = 1 + 8 * np.arange(targets)
         asked = np.full(targets, 9), np.array(labels)
-        self.value = Batch(ids, segments, ids > 0, positions, *asked)
+        self.value = PretrainingBatch(ids, segments, ids > 0, positions, *asked)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> PretrainingBatch:
         return self.value
 
 
-def one_step(backend: str, labels: list[int], targets: int) -> tuple[Run, dict[str, Any]]:
+def one_step(
+    backend: str, labels: list[int], targets: int
+) -> tuple[PretrainingRun, dict[str, Any]]:
     """Return a run after a step on such a batch, and what the step measured."""
     run, data = begun(backend), Always(labels, targets)
     (line,) = pretraining.train(run, data, until=1)
@@ -186,14 +192,14 @@ def test_c3_a_short_run_comes_to_its_learning_rate() -> None:
         return float(256**-0.5 * min(step**-0.5, step * 10_000**-1.5))
 
     assert [float(f"{old(step):.3g}") for step in (1, 20, 10_000)] == [6.25e-8, 1.25e-6, 6.25e-4]
-    rates = Settings(steps=20, lr=1e-4).rates
+    rates = PretrainingSettings(steps=20, lr=1e-4).rates
     assert [rates(step) for step in (1, 2)] == [5e-5, 1e-4]
     assert 0 < rates(20) < rates(19) < 1e-4
     # That schedule can be had, and its peak is what was asked for even then.
     noam = Schedule("noam", 6.25e-4, steps=40_000, warmup=10_000)
     for step in (1, 20, 10_000, 40_000):
         assert abs(noam(step) - old(step)) <= 16 * EPS * old(step)
-    assert Settings(steps=20, lr=1e-4, schedule="noam", warmup=10_000).rates(20) == 1e-4
+    assert PretrainingSettings(steps=20, lr=1e-4, schedule="noam", warmup=10_000).rates(20) == 1e-4
 
 
 @both_backends
@@ -723,7 +729,7 @@ def test_c26_a_seed_makes_a_run_what_it_is(backend: str, tokens: TokenFile) -> N
 
 def test_c26_documents_are_held_out_unless_it_is_declined(tokens: TokenFile) -> None:
     """Every line was trained on, and nothing was kept to judge by."""
-    assert Settings().held_out == 0.1
+    assert PretrainingSettings().held_out == 0.1
     train, held_out = tokens.split(0.25, seed=0)
     assert (len(train), len(held_out)) == (8, 2)
     assert sorted([*train.chosen, *held_out.chosen]) == list(range(10))

@@ -24,13 +24,15 @@ from twingrad.models.bert import pretraining
 from twingrad.models.bert.baselines import baselines
 from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.corpus import Document, write_corpus
-from twingrad.models.bert.pretraining import Run, Settings
-from twingrad.models.bert.pretraining_data import PretrainingData, TokenFile
+from twingrad.models.bert.pretraining import PretrainingRun
+from twingrad.models.bert.pretraining_data import PretrainingData
+from twingrad.models.bert.settings import PretrainingSettings
+from twingrad.models.bert.token_file import TokenFile
 from twingrad.models.bert.tokenizer import Tokenizer, train_tokenizer
 
 BACKENDS = ("numpy", "torch")
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
-SETTINGS = Settings(
+SETTINGS = PretrainingSettings(
     steps=12, batch_size=4, seq_len=16, lr=3e-3, warmup=3, held_out=0.0, dtype="float64"
 )
 WORDS = [
@@ -76,22 +78,26 @@ def config(tokenizer: Tokenizer, **changes: Any) -> BertConfig:
     )
 
 
-def begun(tokenizer: Tokenizer, backend: str, settings: Settings = SETTINGS, **changes: Any) -> Run:
+def begun(
+    tokenizer: Tokenizer, backend: str, settings: PretrainingSettings = SETTINGS, **changes: Any
+) -> PretrainingRun:
     shape = config(tokenizer, **changes)
     return pretraining.start(shape, settings, tokenizer.fingerprint, backend)
 
 
-def data(tokens: TokenFile, tokenizer: Tokenizer, settings: Settings = SETTINGS) -> PretrainingData:
+def data(
+    tokens: TokenFile, tokenizer: Tokenizer, settings: PretrainingSettings = SETTINGS
+) -> PretrainingData:
     return PretrainingData(
         tokens, tokenizer, settings.seq_len, settings.batch_size, settings.seed, settings.masking
     )
 
 
-def losses(run: Run, examples: PretrainingData, until: int | None = None) -> list[float]:
+def losses(run: PretrainingRun, examples: PretrainingData, until: int | None = None) -> list[float]:
     return [line["loss"] for line in pretraining.train(run, examples, until=until)]
 
 
-def weights(run: Run) -> dict[str, Any]:
+def weights(run: PretrainingRun) -> dict[str, Any]:
     return {name: tg.to_numpy(value) for name, value in run.model.state_dict().items()}
 
 
@@ -227,7 +233,9 @@ def test_a_diverging_run_says_so_before_it_spoils_the_weights(
 ) -> None:
     settings = replace(SETTINGS, lr=1e12, warmup=0, clip=0.0, dtype="float32")
     run = begun(tokenizer, "numpy", settings)
-    with pytest.raises(TrainingError, match=r"the loss of step \d+ is nan; lower --lr"):
+    with pytest.raises(
+        TrainingError, match=r"the loss of step \d+ is nan; lower the learning rate"
+    ):
         losses(run, data(tokens, tokenizer, settings))
 
 
@@ -301,22 +309,22 @@ def test_a_run_cannot_end_before_it_is(tokenizer: Tokenizer, tmp_path: Path) -> 
     run = begun(tokenizer, "numpy")
     run.step = 9
     pretraining.save(run, tmp_path)
-    with pytest.raises(SettingError, match="--steps must be at least the 9 that are done; got 3"):
+    with pytest.raises(SettingError, match=r"^steps must be at least the 9 that are done; got 3"):
         pretraining.resume(tmp_path / pretraining.CHECKPOINT, "numpy", steps=3)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"steps": 0}, "--steps must be an integer >= 1; got 0"),
-        ({"batch_size": -1}, "--batch-size must be an integer >= 1; got -1"),
-        ({"dtype": "float16"}, "--dtype must be one of float32, float64, bfloat16; got 'float16'"),
+        ({"steps": 0}, "steps must be an integer >= 1; got 0"),
+        ({"batch_size": -1}, "batch_size must be an integer >= 1; got -1"),
+        ({"dtype": "float16"}, "dtype must be one of float32, float64, bfloat16; got 'float16'"),
         (
             {"schedule": "step"},
             "schedule must be one of linear, cosine, noam, constant; got 'step'",
         ),
         ({"lr": 0.0}, "lr must be a number > 0; got 0.0"),
-        ({"clip": float("nan")}, "--clip must be a number >= 0; got nan"),
+        ({"clip": float("nan")}, "clip must be a number >= 0; got nan"),
     ],
 )
 def test_a_wrong_setting_is_refused(changes: dict[str, Any], words: str) -> None:
@@ -327,7 +335,7 @@ def test_a_wrong_setting_is_refused(changes: dict[str, Any], words: str) -> None
 
 def test_bfloat16_is_torchs_alone(tokens: TokenFile, tokenizer: Tokenizer) -> None:
     settings = replace(SETTINGS, dtype="bfloat16", steps=3)
-    with pytest.raises(BackendError, match="give --backend torch"):
+    with pytest.raises(BackendError, match="such as torch"):
         begun(tokenizer, "numpy", settings)
     run = begun(tokenizer, "torch", settings)
     narrow = losses(run, data(tokens, tokenizer, settings))
@@ -400,15 +408,15 @@ def test_a_run_can_stop_on_the_way_and_keeps_its_schedule(
     [
         (("--stop-at", "0"), 2, "--stop-at must be an integer >= 1; got 0"),
         (("--size", "huge"), 2, "--size must be one of tiny, mini, small, medium, base, large"),
-        (("--form", "other"), 2, "--form must be google or teaching; got 'other'"),
-        (("--heads", "3"), 2, "heads must divide hidden_size = 16; got 3"),
-        (("--seq-len", "4"), 2, "seq_len must be an integer >= 5; got 4"),
+        (("--form", "other"), 2, "--form must be one of google, teaching; got 'other'"),
+        (("--heads", "3"), 2, "--heads must divide hidden_size = 16; got 3"),
+        (("--seq-len", "4"), 2, "--seq-len must be an integer >= 5; got 4"),
         (("--corpus", "nowhere.txt"), 1, "nowhere.txt"),
         (("--tokenizer", "nowhere.json"), 1, "nowhere.json"),
         (("--device", "cuda"), 2, "device"),
         (("--compile",), 2, "backend 'numpy': there is nothing to compile"),
         (("--eval-every", "-1"), 2, "--eval-every must be an integer >= 0; got -1"),
-        (("--dtype", "bfloat16"), 2, "give --backend torch"),
+        (("--dtype", "bfloat16"), 2, "such as torch"),
         (("--out", "text.txt"), 1, "is not a folder"),
     ],
 )

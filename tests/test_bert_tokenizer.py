@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twingrad.core.errors import BackendError, DataError, SettingError
+from twingrad.core.errors import DataError, MissingPackageError, SettingError
+from twingrad.models import packages
 from twingrad.models.bert import tokenizer as module
 from twingrad.models.bert.tokenizer import NAMES, Tokenizer, longest_first, train_tokenizer
 
@@ -292,11 +293,11 @@ def test_text_without_words_is_refused(text: list[str], frequency: int, words: s
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     words = r"^tokenizers is not installed; install it with: pip install 'twingrad\[text\]'$"
-    with pytest.raises(BackendError, match=words):
+    with pytest.raises(MissingPackageError, match=words):
         train_tokenizer(TEXT)
-    with pytest.raises(BackendError, match=words):
+    with pytest.raises(MissingPackageError, match=words):
         Tokenizer.load(Path("vocab.txt"))
 
 

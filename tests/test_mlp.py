@@ -17,7 +17,8 @@ import pytest
 
 import twingrad as tg
 from twingrad.models.mlp import datasets
-from twingrad.models.mlp.training import Settings, loss_curve, train
+from twingrad.models.mlp.settings import MlpSettings
+from twingrad.models.mlp.training import loss_curve, train
 
 BACKENDS = ("numpy", "torch")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -37,20 +38,20 @@ def two_classes(path: Path, labels: tuple[str, str] = ("cat", "dog"), rows: int 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_real_data_is_learned(backend: str) -> None:
     """569 rows of 30 features: at least 0.96 of what was held out, with the defaults."""
-    fitted = train(datasets.breast_cancer(), Settings(), backend=backend)
+    fitted = train(datasets.breast_cancer(), MlpSettings(), backend=backend)
     assert fitted.figures["held-out"].confusion.accuracy >= 0.96
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_points_are_learned_up_to_their_noise(backend: str) -> None:
     """10 of 175 labels are flipped: whoever learns the rule has 165 right, and all held out."""
-    fitted = train(datasets.points(), Settings(), backend=backend)
+    fitted = train(datasets.points(), MlpSettings(), backend=backend)
     assert fitted.figures["train"].confusion.accuracy >= 165 / 175
     assert fitted.figures["held-out"].confusion.accuracy == 1
 
 
 def test_float64_curves_are_one() -> None:
-    settings = Settings(dtype="float64", epochs=20)
+    settings = MlpSettings(dtype="float64", epochs=20)
     curves = [loss_curve(name, settings=settings, epochs=20) for name in BACKENDS]
     for one, other in zip(*curves, strict=True):
         assert abs(one - other) <= 1e-10 * one

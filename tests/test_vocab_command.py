@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from twingrad.models.bert import corpus, tokenizer, vocab_command
+from twingrad.models import packages
+from twingrad.models.bert import corpus, vocab_command
 from twingrad.models.bert.corpus import Document
 from twingrad.models.bert.tokenizer import Tokenizer
 
@@ -90,9 +91,9 @@ def test_a_vocabulary_that_explodes_is_pointed_out(
     [
         ((), "give either --corpus FILE or --demo-corpus; got neither"),
         (("--corpus", "x.txt", "--demo-corpus"), "got both"),
-        (("--demo-corpus", "--kind", "letters"), "kind must be one of word, wordpiece"),
-        (("--demo-corpus", "--size", "3"), "size must be an integer >= 7"),
-        (("--demo-corpus", "--min-frequency", "0"), "min_frequency must be an integer >= 1"),
+        (("--demo-corpus", "--kind", "letters"), "--kind must be one of word, wordpiece"),
+        (("--demo-corpus", "--size", "3"), "--size must be an integer >= 7"),
+        (("--demo-corpus", "--min-frequency", "0"), "--min-frequency must be an integer >= 1"),
         (("--demo-corpus", "--out", "."), "--out must be a file"),
     ],
 )
@@ -115,7 +116,7 @@ def test_an_unknown_encoding_is_a_wrong_call(refused: Callable[..., str], text: 
 def test_a_missing_package_is_one_line(
     refused: Callable[..., str], text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenizer, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     line = refused(2, "vocab", "--corpus", text)
     assert line == (
         "twingrad: tokenizers is not installed; install it with: pip install 'twingrad[text]'"

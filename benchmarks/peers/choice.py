@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from twingrad.benchmarks.measure import Call
-from twingrad.core.errors import SettingError, UnknownNameError
+from twingrad.benchmarks.pages import peers_of
+from twingrad.core.errors import MissingPackageError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def installed() -> tuple[str, ...]:
 def chosen(names: Iterable[str] | None, backends: tuple[str, ...]) -> tuple[str, ...]:
     """Return the peers of these names in the order of PEERS; "all" is those installed.
 
-    Without names it is torch-plain, where torch is measured. Raises SettingError for a peer that
-    cannot be measured here, UnknownNameError for one that there is not.
+    Without names it is torch-plain, where torch is measured. Raises MissingPackageError for a peer
+    that cannot be measured here, UnknownNameError for one that there is not.
     """
     if names is None:
         return ("torch-plain",) if "torch" in backends else ()
@@ -69,7 +70,7 @@ def chosen(names: Iterable[str] | None, backends: tuple[str, ...]) -> tuple[str,
         elif name in PEERS:
             reason = PEERS[name].missing()
             if reason is not None:
-                raise SettingError(f"--peers {name}: {reason}")
+                raise MissingPackageError(f"--peers {name}: {reason}")
             wanted.add(name)
         elif name != "none":
             raise UnknownNameError("peer", name, (*PEERS, "all", "none"))
@@ -84,6 +85,18 @@ def prepare_peers(
     The module is imported only when the call is made ready.
     """
     return {peer: partial(_call, makers[peer], *work) for peer in peers if peer in makers}
+
+
+def prepare_paged(
+    makers: Mapping[str, str], peers: Iterable[str], name: str, work: Any
+) -> dict[str, Callable[[], Call]]:
+    """Return the same of those peers that the page of a layer or an optimizer knows, too."""
+    known = peers_of(name, [peer for peer in peers if peer in makers])
+    return {peer: partial(_paged, makers[peer], load, work) for peer, load in known.items()}
+
+
+def _paged(maker: str, load: Callable[[], Any], work: Any) -> Call:
+    return _call(maker, load(), work)
 
 
 def _call(maker: str, *work: Any) -> Call:

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 
 from twingrad.benchmarks.bert_work import BertWork, draw_batch, first_weights
 from twingrad.benchmarks.measure import Call
-from twingrad.benchmarks.peers.jax_layers import cross_entropy, layer_norm, linear
+from twingrad.benchmarks.pages import cross_entropy, layer_norm, linear
 from twingrad.benchmarks.peers.jax_training import Weights, training_step, use_dtype
+
+LINEAR, LAYER_NORM, CROSS_ENTROPY = linear.jax(), layer_norm.jax(), cross_entropy.jax()
 
 
 def step(work: BertWork) -> Call:
@@ -23,7 +25,7 @@ def step(work: BertWork) -> Call:
     def loss(weights: Weights) -> Any:
         hidden = _encode(weights, work, input_ids).reshape(-1, work.hidden)
         word, bias = weights["bert.embeddings.word.weight"], weights["masked.decoder.bias"]
-        return cross_entropy(linear(hidden[positions], word, bias), targets)
+        return CROSS_ENTROPY(LINEAR(hidden[positions], word, bias), targets)
 
     return training_step(loss, weights)
 
@@ -32,10 +34,10 @@ def _encode(weights: Weights, work: BertWork, input_ids: Any) -> Any:
     eps = work.config.layer_norm_eps
 
     def dense(name: str, x: Any) -> Any:
-        return linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        return LINEAR(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
     def norm(name: str, x: Any) -> Any:
-        return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
+        return LAYER_NORM(x, weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
 
     x = weights["bert.embeddings.word.weight"][input_ids]
     x = x + weights["bert.embeddings.segment.weight"][0]

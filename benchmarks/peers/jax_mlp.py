@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from twingrad.benchmarks.bench_mlp import MlpWork, draw_batch, first_weights
 from twingrad.benchmarks.measure import Call
-from twingrad.benchmarks.peers.jax_layers import bce_with_logits, linear
+from twingrad.benchmarks.pages import bce_with_logits, linear
 from twingrad.benchmarks.peers.jax_training import Weights, training_step, use_dtype
 
 
@@ -17,13 +17,14 @@ def step(work: MlpWork) -> Call:
     use_dtype(work.dtype)
     x, target = (jnp.array(array) for array in draw_batch(work))
     first = first_weights(work)
+    dense, loss_of = linear.jax(), bce_with_logits.jax()
     layers = [name.removesuffix(".weight") for name in first if name.endswith(".weight")]
 
     def loss(weights: Weights) -> Any:
         y = x
         for index, layer in enumerate(layers):
             y = jnp.tanh(y) if index else y
-            y = linear(y, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
-        return bce_with_logits(y, target)
+            y = dense(y, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
+        return loss_of(y, target)
 
     return training_step(loss, first)

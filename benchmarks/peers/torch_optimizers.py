@@ -1,29 +1,22 @@
-"""The optimizers of torch.optim, as it chooses to run them and as one kernel."""
+"""An optimizer in plain torch, whatever the optimizer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
-from twingrad.benchmarks.bench_optimizers import Update, draw_parameters
+from twingrad.benchmarks.bench_optimizers import OptimizerWork, draw_parameters
 from twingrad.benchmarks.measure import Call
 
 
-def plain(update: Update, shapes: list[tuple[int, ...]], dtype: str) -> Call:
-    """Return one step of the optimizer of the same name."""
-    return _step(update, shapes, dtype)
-
-
-def fused(update: Update, shapes: list[tuple[int, ...]], dtype: str) -> Call:
-    """Return the same step as one kernel."""
-    return _step(update, shapes, dtype, fused=True)
-
-
-def _step(update: Update, shapes: list[tuple[int, ...]], dtype: str, **how: bool) -> Call:
+def step(optimizer: Callable[..., Any], work: OptimizerWork) -> Call:
+    """Return what takes a step."""
     params = []
-    for values, grad in draw_parameters(shapes, dtype):
+    for values, grad in draw_parameters(work):
         param = torch.from_numpy(values).requires_grad_()
         param.grad = torch.from_numpy(grad)
         params.append(param)
-    optimizer = getattr(torch.optim, update.optimizer.__name__)(params, **update.settings, **how)
-    step: Call = optimizer.step
-    return step
+    made: Call = optimizer(params, **work.variant.settings).step
+    return made

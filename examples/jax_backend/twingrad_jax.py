@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from twingrad import layer
+from twingrad.core.layers.gelu import CUBIC
 from twingrad.core.operations import NUMPY_NAMES
 from twingrad.core.spec import Array, Arrays, LayerSpec, Settings
 
@@ -43,7 +44,7 @@ def gelu(x: Jax, approximate: str) -> Jax:
     if approximate == "none":
         closed = jax.lax.erfc(size / math.sqrt(2)) / 2
     else:  # (1 - tanh(z / 2)) / 2 is sigmoid(-z)
-        closed = jax.nn.sigmoid(-math.sqrt(8 / math.pi) * (size + 0.044715 * size**3))
+        closed = jax.nn.sigmoid(-math.sqrt(8 / math.pi) * (size + CUBIC * size**3))
     return jnp.where(far, relu(x), x * jnp.where(x > 0, 1 - closed, closed))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from twingrad.core.spec import Array
-from twingrad.models.bert.pretraining_data import Batch, TokenFile
+from twingrad.models.bert.pretraining_data import PretrainingBatch
+from twingrad.models.bert.token_file import TokenFile
 
 SHARES = np.linspace(0.0, 0.95, 20)  # of the pair's count, beside the single token's
 
@@ -21,7 +22,7 @@ class Baselines:
     bigram: float  # by what follows the token on its left, mixed with the unigram
 
 
-def baselines(train: TokenFile, vocabulary: int, batches: Iterable[Batch]) -> Baselines:
+def baselines(train: TokenFile, vocabulary: int, batches: Iterable[PretrainingBatch]) -> Baselines:
     """Return what counts on the training text say of the masked tokens of some batches.
 
     Every token is counted once more than it was seen, so that none is impossible. The share of the
@@ -56,7 +57,7 @@ def _documents(train: TokenFile) -> tuple[Array, Array]:
     return np.concatenate(pieces).astype(np.int64), begins
 
 
-def _contexts(batches: Iterable[Batch]) -> tuple[Array, Array]:
+def _contexts(batches: Iterable[PretrainingBatch]) -> tuple[Array, Array]:
     """Return the true token on the left of each target, and the target."""
     left, targets = [], []
     for batch in batches:

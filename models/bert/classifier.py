@@ -12,20 +12,19 @@ import numpy as np
 
 from twingrad.core.calls import forward
 from twingrad.core.data import DataLoader
-from twingrad.core.errors import DataError, SettingError
+from twingrad.core.errors import DataError
 from twingrad.core.layers import CrossEntropyLoss
 from twingrad.core.optimizers import AdamW
 from twingrad.core.optimizers.optimizer import clip_grad_norm_
-from twingrad.core.random import check_seed
 from twingrad.core.schedule import Schedule
 from twingrad.core.spec import Array
 from twingrad.core.state import to_numpy
 from twingrad.core.trainer import Epoch, Training, fit
 from twingrad.models.bert.pretraining import parameter_groups
+from twingrad.models.bert.settings import FineTuningSettings
 from twingrad.models.bert.texts import (
     Padded,
     Text,
-    check_batch_size,
     checked_length,
     encode,
     in_batches,
@@ -33,35 +32,14 @@ from twingrad.models.bert.texts import (
 )
 from twingrad.models.bert.tokenizer import Tokenizer
 from twingrad.models.bert.weights import Weights
-from twingrad.models.mlp.datasets import checked_share, split_classes
-from twingrad.models.mlp.tables import read_table, some
+from twingrad.models.splits import split_classes
+from twingrad.models.tables import read_table, some
 
 MAX_LENGTH = 128  # tokens of a text, if none is asked for
 MOST_CLASSES = 1000
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_NORM = 1.0  # of all gradients together
 WEIGHT_DECAY = 0.01
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to fine-tune. Raises SettingError for a value out of range."""
-
-    epochs: int = 3
-    lr: float = 5e-5
-    batch_size: int = 16
-    max_length: int | None = None  # MAX_LENGTH, if the model has that many places
-    held_out: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise SettingError(f"--epochs must be an integer >= 1; got {self.epochs}")
-        if not 0 < self.lr < float("inf"):
-            raise SettingError(f"--lr must be a number > 0; got {self.lr:g}")
-        check_batch_size(self.batch_size)
-        checked_share(self.held_out)
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +53,7 @@ class LabelledTexts:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedClassifier:
     """A fine-tuned model; accuracy and majority share are NaN if nothing was held out."""
 
     model: Any
@@ -91,11 +69,11 @@ def read_labelled_texts(path: Path, text: str, label: str, second: str | None) -
     Raises DataError for a file that cannot be used so.
     """
     table = read_table(path)
-    for option, column in (("text", text), ("text-pair", second), ("label", label)):
+    for what, column in (("texts", text), ("second texts", second), ("labels", label)):
         if column is not None and column not in table.columns:
             raise DataError(
-                f"{path}: there is no column {column!r}; the columns are {some(table.columns)} "
-                f"(name one with --{option})"
+                f"{path}: there is no column {column!r} to take the {what} from; the columns are "
+                f"{some(table.columns)}"
             )
     cells = table.column(label)
     if "" in cells:
@@ -118,14 +96,14 @@ def fine_tune(
     weights: Weights,
     tokenizer: Tokenizer,
     data: LabelledTexts,
-    settings: Settings,
+    settings: FineTuningSettings,
     *,
     backend: str | None = None,
     device: str | None = None,
     on_batch: Callable[[], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
-) -> Fitted:
+) -> FittedClassifier:
     """Train an encoder and a new classifier on `data`, and measure it on rows held out of them.
 
     The learning rate rises in the first tenth of the steps and then falls to 0, both linearly.
@@ -189,7 +167,7 @@ def fine_tune(
         accuracy = training.epochs[-1].values["held_out_accuracy"]
         commonest = Counter(train_classes.tolist()).most_common(1)[0][0]
         majority = float(np.mean(held_out_classes == commonest))
-    return Fitted(model, training, (len(train), len(held_out)), accuracy, majority)
+    return FittedClassifier(model, training, (len(train), len(held_out)), accuracy, majority)
 
 
 def class_logits(model: Any, texts: Sequence[Text], pad_id: int, batch_size: int) -> Array:
@@ -205,7 +183,9 @@ def class_probabilities(logits: Array) -> Array:
 class _Batches:
     """Batches in a new order each epoch, each as long as its own longest text."""
 
-    def __init__(self, texts: list[Text], classes: Array, pad_id: int, settings: Settings) -> None:
+    def __init__(
+        self, texts: list[Text], classes: Array, pad_id: int, settings: FineTuningSettings
+    ) -> None:
         self.texts, self.classes, self.pad_id = texts, classes, pad_id
         rows = (np.arange(len(texts)),)
         self.loader = DataLoader(rows, settings.batch_size, shuffle=True, seed=settings.seed)

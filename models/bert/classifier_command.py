@@ -11,16 +11,20 @@ import typer
 
 from twingrad.core.errors import INTERRUPTED
 from twingrad.models.bert.embedding_command import MaxLength, Model, Texts
+from twingrad.models.bert.settings import FineTuningSettings
+from twingrad.models.command_options import Given, fields_as_options
 from twingrad.models.terminal import Backend, Device, terminal, writable_folder
 
 if TYPE_CHECKING:
     from twingrad.core.trainer import Epoch
-    from twingrad.models.bert.classifier import Fitted
+    from twingrad.models.bert.classifier import FittedClassifier
 
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
 
+@fields_as_options
 def train_classifier(
+    *,
     model: Model,
     data: Annotated[Path, typer.Option(help="CSV file with a header.")],
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
@@ -28,20 +32,7 @@ def train_classifier(
         str | None, typer.Option(help="Column of the second texts, if texts come in pairs.")
     ] = None,
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 3,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-5,
-    batch_size: Annotated[int, typer.Option(help="Texts in a batch.")] = 16,
-    max_length: Annotated[
-        int | None,
-        typer.Option(
-            help="Most tokens of a text; what is longer is cut.",
-            show_default="128, or all that the model has places for",
-        ),
-    ] = None,
-    held_out: Annotated[float, typer.Option(help="Share of the rows to hold out.")] = 0.2,
-    seed: Annotated[
-        int, typer.Option(help="Seed of split, new weights, dropout and order of the rows.")
-    ] = 0,
+    fine_tuning: Given[FineTuningSettings],
     backend: Backend = None,
     device: Device = None,
     out: Annotated[Path, typer.Option(help="Folder for the model and metrics.jsonl.")] = Path(
@@ -55,21 +46,21 @@ def train_classifier(
     from twingrad.core.registry import default_backend
     from twingrad.core.trainer import interruptible
     from twingrad.models.bert import huggingface
-    from twingrad.models.bert.classifier import Settings, fine_tune, read_labelled_texts
+    from twingrad.models.bert.classifier import fine_tune, read_labelled_texts
     from twingrad.models.bert.folder import open_weights
-    from twingrad.models.mlp.training import save_metrics
+    from twingrad.models.metrics_file import METRICS, epoch_lines, write_metrics
 
-    settings = Settings(epochs, lr, batch_size, max_length, held_out, seed)
+    settings = fine_tuning.instance()
     backend = backend or default_backend()
     examples = read_labelled_texts(data, text, label, text_pair)
     weights, tokenizer = open_weights(model)
     huggingface.check_form(weights.config)  # before hours of work whose result has no form
-    names = (huggingface.CONFIG, huggingface.ARRAYS, "metrics.jsonl")
+    names = (huggingface.CONFIG, huggingface.ARRAYS, METRICS)
     with writable_folder(out, names), interruptible() as interrupted:
         typer.echo(f"{data}: {len(examples.texts)} texts of {len(examples.labels)} classes")
         if not weights.config.pooler:
             typer.echo("the encoder has no pooler; a new one is trained, too")
-        with _progress(settings.epochs, -(-len(examples.texts) // batch_size)) as tell:
+        with _progress(settings.epochs, -(-len(examples.texts) // settings.batch_size)) as tell:
             fitted = fine_tune(
                 weights,
                 tokenizer,
@@ -86,7 +77,7 @@ def train_classifier(
             raise typer.Exit(INTERRUPTED)
         typer.echo(_ending(fitted, backend))
         huggingface.save_model(fitted.model, tokenizer, out, examples.labels)
-        save_metrics(fitted.training, out / "metrics.jsonl")
+        write_metrics(out / METRICS, epoch_lines(fitted.training))
         typer.echo(f"wrote {out}")
     if fitted.training.stopped == "interrupted":
         raise typer.Exit(INTERRUPTED)
@@ -128,7 +119,7 @@ def classify(
         typer.echo(f"{weights.labels[row.argmax()]}\t{row.max():.4f}")
 
 
-def _ending(fitted: Fitted, backend: str) -> str:
+def _ending(fitted: FittedClassifier, backend: str) -> str:
     count = len(fitted.training.epochs)
     done = f"{count} epoch{'s' if count > 1 else ''} on {backend}"
     if fitted.training.stopped == "interrupted":

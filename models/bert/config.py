@@ -61,36 +61,36 @@ class BertConfig:
         for name, options in CHOICES.items():
             if getattr(self, name) not in options:
                 raise SettingError(
-                    f"{name} must be {' or '.join(options)}; got {getattr(self, name)!r}"
+                    f"must be {' or '.join(options)}; got {getattr(self, name)!r}", name
                 )
         for name in ("dropout", "attention_dropout", "classifier_dropout"):
             p = getattr(self, name)
             if p is None and name == "classifier_dropout":
                 continue
             if not 0 <= p < 1:
-                raise SettingError(f"{name} must be a number in [0, 1); got {p!r}")
+                raise SettingError(f"must be a number in [0, 1); got {p!r}", name)
         for name in ("layer_norm_eps", "initializer_range"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise SettingError(f"{name} must be a number >= 0; got {value!r}")
+                raise SettingError(f"must be a number >= 0; got {value!r}", name)
         if self.hidden_size % self.heads:
             raise SettingError(
-                f"heads must divide hidden_size = {self.hidden_size}; got {self.heads}"
+                f"must divide hidden_size = {self.hidden_size}; got {self.heads}", "heads"
             )
         if self.position == "sinusoidal" and self.hidden_size % 2:
             raise SettingError(
-                f"hidden_size must be even for sinusoidal positions; got {self.hidden_size}"
+                f"must be even for sinusoidal positions; got {self.hidden_size}", "hidden_size"
             )
         if self.pad_id >= self.vocab_size:
             raise SettingError(
-                f"pad_id must be below vocab_size = {self.vocab_size}; got {self.pad_id}"
+                f"must be below vocab_size = {self.vocab_size}; got {self.pad_id}", "pad_id"
             )
 
     @classmethod
     def google(cls, size: str, **changes: Any) -> BertConfig:
         """Return the released form in one of its sizes, such as "base"; with `changes`."""
         if size not in SIZES:
-            raise SettingError(f"size must be one of {', '.join(SIZES)}; got {size!r}")
+            raise SettingError(f"must be one of {', '.join(SIZES)}; got {size!r}", "size")
         hidden, layers, heads = SIZES[size]
         sizes = {"hidden_size": hidden, "layers": layers, "heads": heads}
         return replace(cls(), **{**sizes, "intermediate_size": 4 * hidden, **changes})
@@ -137,4 +137,4 @@ class BertConfig:
 
 def _integer(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingError(f"{name} must be an integer >= {least}; got {value!r}")
+        raise SettingError(f"must be an integer >= {least}; got {value!r}", name)

@@ -12,12 +12,15 @@ import re
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from twingrad.core.errors import DataError, SettingError
 from twingrad.core.files import whole_file
+from twingrad.core.spec import Flag
+from twingrad.models.command_options import option
 
 Document = list[str]  # its sentences, in their order
 
@@ -27,6 +30,29 @@ LEAST_WORDS = 3  # of a sentence in the demo corpus: what has fewer is a heading
 # After . ! or ?, perhaps closed by a quote or bracket, and before what can open a sentence.
 SENTENCE_END = re.compile(r"""(?:(?<=[.!?])|(?<=[.!?]["')\]]))\s+(?=["'(\[`*]*[A-Z])""")
 WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class CorpusSource:
+    """Where text comes from."""
+
+    corpus: list[Path] | None = option(
+        "Text file: a sentence a line, a blank line between documents; or pairs A<TAB>B. May be "
+        "repeated.",
+        None,
+    )
+    demo_corpus: bool = option("The texts that come with Python and NumPy.", Flag())
+    encoding: str = option("Encoding of the text files.", "utf-8")
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents of the files, and then those of the demo corpus if it is asked for.
+
+        Raises what `read_documents` does.
+        """
+        if self.corpus:
+            yield from read_documents(self.corpus, self.encoding)
+        if self.demo_corpus:
+            yield from demo_corpus()
 
 
 def read_documents(paths: Iterable[Path], encoding: str = "utf-8") -> Iterator[Document]:
@@ -47,7 +73,7 @@ def read_documents(paths: Iterable[Path], encoding: str = "utf-8") -> Iterator[D
         "".encode(encoding)
     except (LookupError, ValueError):
         raise SettingError(
-            f"encoding must be one that Python knows, such as utf-8; got {encoding!r}"
+            f"must be one that Python knows, such as utf-8; got {encoding!r}", "encoding"
         ) from None
     return _read(files, encoding)
 

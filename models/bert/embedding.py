@@ -54,4 +54,4 @@ def embed_texts(
 def check_pooling(pooling: str) -> None:
     """Raise SettingError for an unknown pooling."""
     if pooling not in POOLINGS:
-        raise SettingError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}")
+        raise SettingError(f"must be one of {', '.join(POOLINGS)}; got {pooling!r}", "pooling")

@@ -8,7 +8,7 @@ import numpy as np
 
 from twingrad.core.calls import forward
 from twingrad.core.errors import DataError, SettingError
-from twingrad.core.registry import no_grad
+from twingrad.core.modes import evaluating
 from twingrad.core.spec import Array
 from twingrad.core.state import to_numpy
 from twingrad.models.bert.texts import encode, pad
@@ -29,7 +29,7 @@ def fill_mask(model: Any, tokenizer: Tokenizer, text: str, top: int = 5) -> list
     without a mask or longer than the model reads, SettingError if `top` is out of range.
     """
     if not 1 <= top <= len(tokenizer):
-        raise SettingError(f"--top must be in 1..{len(tokenizer)} for this model; got {top}")
+        raise SettingError(f"must be in 1..{len(tokenizer)} for this model; got {top}", "top")
     mask = tokenizer.token(tokenizer.mask_id)
     ids = tokenizer.encode(text)
     if tokenizer.mask_id not in ids:
@@ -39,7 +39,7 @@ def fill_mask(model: Any, tokenizer: Tokenizer, text: str, top: int = 5) -> list
         raise DataError(f"the text must have at most {most} tokens for this model; got {len(ids)}")
     batch = pad([tokenizer.pair(ids, None, len(ids) + 2)], tokenizer.pad_id)
     (positions,) = np.nonzero(batch.input_ids[0] == tokenizer.mask_id)
-    with no_grad():
+    with evaluating(model):
         logits = to_numpy(model(*batch, positions=positions).masked_logits)
     # A published table may have more rows than there are tokens.
     probabilities = _softmax(logits[:, : len(tokenizer)])
@@ -58,7 +58,7 @@ def follows(model: Any, tokenizer: Tokenizer, a: str, b: str) -> float:
     A pair that is longer than the model reads is cut, its longer part first.
     """
     batch = pad(encode(tokenizer, [a], [b], model.config.max_positions), tokenizer.pad_id)
-    with no_grad():
+    with evaluating(model):
         logits = to_numpy(model(*batch).next_logits)
     return float(_softmax(logits)[0, 0])
 

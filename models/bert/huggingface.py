@@ -129,7 +129,7 @@ def save_model(
     """
     folder, recipe = Path(folder), model.origin.recipe
     if isinstance(recipe, BertForClassification) and len(labels) != recipe.classes:
-        raise SettingError(f"labels must name {recipe.classes} classes; got {len(labels)}")
+        raise SettingError(f"must name {recipe.classes} classes; got {len(labels)}", "labels")
     if len(tokenizer) > recipe.config.vocab_size:
         raise SettingError(
             f"the tokenizer has {len(tokenizer)} tokens, so vocab_size must be at least that; "

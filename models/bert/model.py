@@ -210,7 +210,7 @@ class MaskedTokenHead(Module):
         return self.decoder(x)
 
 
-class Pretraining(NamedTuple):
+class PretrainingLogits(NamedTuple):
     """What the model for pretraining returns; None for a head that it has not."""
 
     masked_logits: Tensor  # (targets, vocab_size)
@@ -241,7 +241,7 @@ class BertForPretraining(Module):
         segment_ids: Any = None,
         attention_mask: Any = None,
         positions: Any = None,
-    ) -> Pretraining:
+    ) -> PretrainingLogits:
         """Return the logits of the tokens at `positions`, or of all, and those of the pair.
 
         Shapes: input_ids, segment_ids, attention_mask (batch, length); positions (targets) into
@@ -250,13 +250,13 @@ class BertForPretraining(Module):
         encoded = self.bert(input_ids, segment_ids, attention_mask)
         next_logits = self.next(encoded.pooled) if self.next is not None else None
         if self.masked is None:
-            return Pretraining(None, next_logits)
+            return PretrainingLogits(None, next_logits)
         batch, length, width = encoded.hidden.shape
         tokens = encoded.hidden.reshape(batch * length, width)
         if positions is not None:
             # A look-up of rows: logits of all tokens would fill the memory, and most are not asked.
             tokens = apply(self, "embedding", {"ids": positions, "weight": tokens})
-        return Pretraining(self.masked(tokens), next_logits)
+        return PretrainingLogits(self.masked(tokens), next_logits)
 
 
 class BertForClassification(Module):

@@ -6,7 +6,6 @@ the other, with the same examples, masks and dropout.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,73 +16,29 @@ from typing import Any
 from twingrad.core.build import build
 from twingrad.core.checkpoint import load_checkpoint, read_notes, save_checkpoint
 from twingrad.core.errors import BackendError, CheckpointError, SettingError
-from twingrad.core.files import whole_file
 from twingrad.core.layers import CrossEntropyLoss
+from twingrad.core.modes import evaluating
 from twingrad.core.optimizers import AdamW
 from twingrad.core.optimizers.optimizer import clip_grad_norm_
-from twingrad.core.random import check_seed
-from twingrad.core.registry import load_backend, no_grad
-from twingrad.core.schedule import Schedule
+from twingrad.core.registry import load_backend
 from twingrad.core.state import to_numpy
 from twingrad.core.trainer import TrainingError
 from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.model import BertForPretraining
-from twingrad.models.bert.pretraining_data import Batch, PretrainingData
+from twingrad.models.bert.pretraining_data import PretrainingBatch, PretrainingData
+from twingrad.models.bert.settings import PretrainingSettings
+from twingrad.models.command_options import check_changes
 
 KIND = "bert"  # what a checkpoint of this model says it is
 CHECKPOINT = "model.safetensors"
-METRICS = "metrics.jsonl"
-DTYPES = ("float32", "float64", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to pretrain. Raises SettingError for a value out of range."""
-
-    steps: int = 1000
-    batch_size: int = 32  # rows at once
-    accumulate: int = 1  # batches whose gradients make one step
-    seq_len: int = 128
-    lr: float = 1e-4
-    warmup: float = 0.1
-    schedule: str = "linear"
-    weight_decay: float = 0.01
-    clip: float = 1.0  # 0: not at all
-    masking: str = "dynamic"
-    held_out: float = 0.1  # share of the documents
-    seed: int = 0
-    dtype: str = "float32"
-    native_random: bool = False
-    recompute: bool = False  # blocks keep nothing and run twice
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate"):
-            value = getattr(self, name)
-            if value < 1:
-                option = name.replace("_", "-")
-                raise SettingError(f"--{option} must be an integer >= 1; got {value!r}")
-        for name in ("weight_decay", "clip"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                option = name.replace("_", "-")
-                raise SettingError(f"--{option} must be a number >= 0; got {value!r}")
-        if self.dtype not in DTYPES:
-            raise SettingError(f"--dtype must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
-        check_seed(self.seed)
-        _ = self.rates  # raises for a schedule out of range
-
-    @property
-    def rates(self) -> Schedule:
-        """The learning rate of each step."""
-        return Schedule(self.schedule, self.lr, self.steps, self.warmup)
 
 
 @dataclass
-class Run:
+class PretrainingRun:
     """A model in training: everything that a checkpoint keeps, and what was measured so far."""
 
     config: BertConfig
-    settings: Settings
+    settings: PretrainingSettings
     tokenizer: str  # its fingerprint
     model: Any
     optimizer: Any
@@ -97,19 +52,21 @@ class Run:
 
 def start(
     config: BertConfig,
-    settings: Settings,
+    settings: PretrainingSettings,
     tokenizer: str,
     backend: str,
     device: str | None = None,
-) -> Run:
+) -> PretrainingRun:
     """Return a run at its first step; `tokenizer` is the fingerprint of the one in use."""
     if config.max_positions < settings.seq_len:
         raise SettingError(
-            f"--seq-len must be at most max_positions = {config.max_positions}; "
-            f"got {settings.seq_len}"
+            f"must be at most max_positions = {config.max_positions}; got {settings.seq_len}",
+            "seq_len",
         )
     if settings.dtype == "bfloat16" and backend == "numpy":
-        raise BackendError("--dtype bfloat16 needs a backend that has it; give --backend torch")
+        raise BackendError(
+            f"dtype bfloat16 needs a backend that has it, such as torch; got {backend}"
+        )
     # With bfloat16 the weights stay float32, and only products of matrices are narrow.
     dtype = "float32" if settings.dtype == "bfloat16" else settings.dtype
     model = build(
@@ -121,21 +78,25 @@ def start(
         native_random=settings.native_random,
     )
     model.bert.recomputes = settings.recompute
-    return Run(config, settings, tokenizer, model, _optimizer(model, settings))
+    return PretrainingRun(config, settings, tokenizer, model, _optimizer(model, settings))
 
 
-def resume(path: Path, backend: str, device: str | None = None, **changes: Any) -> Run:
+def resume(path: Path, backend: str, device: str | None = None, **changes: Any) -> PretrainingRun:
     """Return the run that a checkpoint holds, on either backend, with some settings changed.
 
-    Raises CheckpointError if the file is damaged, or of something else.
+    Raises SettingError for a setting that a run keeps to its end, CheckpointError if the file is
+    damaged or holds something else.
     """
+    check_changes(PretrainingSettings, changes)
     notes = read_notes(path)
     extra = notes.extra
     if extra.get("kind") != KIND or "settings" not in extra:
         raise CheckpointError(f"{path}: it is no checkpoint of `twingrad train bert`")
     try:
-        known = {one.name for one in fields(Settings)}
-        settings = Settings(**{k: v for k, v in extra["settings"].items() if k in known})
+        known = {one.name for one in fields(PretrainingSettings)}
+        settings = PretrainingSettings(
+            **{name: value for name, value in extra["settings"].items() if name in known}
+        )
         config = BertConfig.from_dict(extra["config"])
         tokenizer = str(extra["tokenizer"])
     except (SettingError, KeyError, TypeError, AttributeError) as error:
@@ -143,7 +104,7 @@ def resume(path: Path, backend: str, device: str | None = None, **changes: Any) 
     settings = replace(settings, **changes)
     if settings.steps < notes.step:
         raise SettingError(
-            f"--steps must be at least the {notes.step} that are done; got {settings.steps}"
+            f"must be at least the {notes.step} that are done; got {settings.steps}", "steps"
         )
     run = start(config, settings, tokenizer, backend, device)
     load_checkpoint(path, model=run.model, optimizer=run.optimizer)
@@ -153,7 +114,7 @@ def resume(path: Path, backend: str, device: str | None = None, **changes: Any) 
     return run
 
 
-def save(run: Run, folder: Path) -> None:
+def save(run: PretrainingRun, folder: Path) -> None:
     """Write the checkpoint, whole or not at all."""
     extra = {
         "kind": KIND,
@@ -171,7 +132,7 @@ def save(run: Run, folder: Path) -> None:
 
 
 def train(
-    run: Run,
+    run: PretrainingRun,
     data: PretrainingData,
     *,
     until: int | None = None,
@@ -212,8 +173,8 @@ def train(
         total = masked_loss + next_loss
         if not math.isfinite(total):
             raise TrainingError(
-                f"training diverged: the loss of step {number} is {total}; lower --lr or "
-                f"lengthen --warmup"
+                f"training diverged: the loss of step {number} is {total}; lower the learning "
+                f"rate or lengthen its warm-up"
             )
         norm = clip_grad_norm_(model.parameters(), settings.clip or math.inf)
         run.optimizer.step()
@@ -232,7 +193,10 @@ def train(
 
 
 def evaluate(
-    run: Run, data: PretrainingData, batches: int, forward: Callable[..., Any] | None = None
+    run: PretrainingRun,
+    data: PretrainingData,
+    batches: int,
+    forward: Callable[..., Any] | None = None,
 ) -> dict[str, Any]:
     """Return losses and accuracies over the first batches of `data`, out of training mode."""
     model = run.model
@@ -240,8 +204,7 @@ def evaluate(
     losses = CrossEntropyLoss(reduction="sum")
     totals = dict.fromkeys(("masked_loss", "next_loss", "masked_right", "next_right"), 0.0)
     targets = rows = 0
-    model.eval()
-    with no_grad():
+    with evaluating(model):
         for number in range(min(batches, len(data))):
             batch = data.batch(number)
             masked_logits, next_logits = forward(*_inputs(batch))
@@ -253,7 +216,6 @@ def evaluate(
             totals["next_right"] += float((guesses == batch.next_sentence_label).sum())
             targets += len(batch.masked_targets)
             rows += len(batch.input_ids)
-    model.train()
     masked_loss = totals["masked_loss"] / max(targets, 1)
     return {
         "step": run.step,
@@ -267,28 +229,7 @@ def evaluate(
     }
 
 
-def read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
-    """Return the lines of a metrics file up to a step: those after it were never checkpointed."""
-    if not path.is_file():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break  # a line that a kill cut short, and whatever follows
-        if entry["step"] <= step:
-            lines.append(entry)
-    return lines
-
-
-def write_metrics(path: Path, metrics: list[dict[str, Any]]) -> None:
-    """Write all lines of a metrics file, whole or not at all."""
-    with whole_file(path) as file:
-        file.write("".join(json.dumps(line) + "\n" for line in metrics).encode())
-
-
-def _inputs(batch: Batch) -> tuple[Any, ...]:
+def _inputs(batch: PretrainingBatch) -> tuple[Any, ...]:
     return (
         batch.input_ids,
         batch.token_type_ids,
@@ -297,7 +238,7 @@ def _inputs(batch: Batch) -> tuple[Any, ...]:
     )
 
 
-def _optimizer(model: Any, settings: Settings) -> AdamW:
+def _optimizer(model: Any, settings: PretrainingSettings) -> AdamW:
     return AdamW(parameter_groups(model, settings.weight_decay), lr=settings.rates(1))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twingrad.core.errors import DataError, SettingError
-from twingrad.core.registry import no_grad
+from twingrad.core.modes import evaluating
 from twingrad.core.spec import Array
 from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.corpus import read_lines
@@ -54,14 +54,14 @@ def checked_length(max_length: int | None, config: BertConfig) -> int:
     """
     most = config.max_positions
     if max_length is not None and not 3 <= max_length <= most:
-        raise SettingError(f"--max-length must be in 3..{most} for this model; got {max_length}")
+        raise SettingError(f"must be in 3..{most} for this model; got {max_length}", "max_length")
     return max_length or most
 
 
 def check_batch_size(batch_size: int) -> None:
     """Raise SettingError unless a batch has at least one text."""
     if batch_size < 1:
-        raise SettingError(f"--batch-size must be an integer >= 1; got {batch_size}")
+        raise SettingError(f"must be an integer >= 1; got {batch_size}", "batch_size")
 
 
 def encode(
@@ -96,15 +96,10 @@ def in_batches(
     """
     order = np.argsort([len(ids) for ids, _ in texts], kind="stable")
     parts = []
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for start in range(0, len(order), batch_size):
-                chosen = [texts[row] for row in order[start : start + batch_size]]
-                parts.append(function(pad(chosen, pad_id)))
-    finally:
-        model.train(training)
+    with evaluating(model):
+        for start in range(0, len(order), batch_size):
+            chosen = [texts[row] for row in order[start : start + batch_size]]
+            parts.append(function(pad(chosen, pad_id)))
     result = np.concatenate(parts)
     result[order] = result.copy()
     return result

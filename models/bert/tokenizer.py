@@ -6,15 +6,15 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twingrad.core.errors import BackendError, DataError, SettingError
+from twingrad.core.errors import DataError, SettingError
 from twingrad.core.files import whole_file
+from twingrad.models import packages
 from twingrad.models.bert.corpus import read_lines
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Tokenizer:
 
         A vocab.txt does not say whether it is lower-case: a tokenizer_config.json beside it does,
         and else `lowercase`. Raises DataError for a file that is missing or damaged, and
-        BackendError without the package tokenizers.
+        MissingPackageError without the package tokenizers.
         """
         check_installed()
         path = Path(path)
@@ -159,8 +159,9 @@ class Tokenizer:
         specials = 2 if b is None else 3
         if length <= specials:
             raise SettingError(
-                f"length must be at least {specials + 1}, as {specials} special tokens stand "
-                f"beside the text; got {length}"
+                f"must be at least {specials + 1}, as {specials} special tokens stand beside the "
+                f"text; got {length}",
+                "length",
             )
         kept_a, kept_b = (
             int(kept) for kept in longest_first(len(a), len(b or ()), length - specials)
@@ -216,22 +217,19 @@ def train_tokenizer(
 def check_training(kind: str, size: int | None, min_frequency: int) -> None:
     """Raise the SettingError that `train_tokenizer` would, before there is any text."""
     if kind not in KINDS:
-        raise SettingError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}")
+        raise SettingError(f"must be one of {', '.join(KINDS)}; got {kind!r}", "kind")
     least = len(NAMES) + 2
     if size is not None and size < least:
         raise SettingError(
-            f"size must be an integer >= {least}, five special tokens included; got {size!r}"
+            f"must be an integer >= {least}, five special tokens included; got {size!r}", "size"
         )
     if min_frequency < 1:
-        raise SettingError(f"min_frequency must be an integer >= 1; got {min_frequency!r}")
+        raise SettingError(f"must be an integer >= 1; got {min_frequency!r}", "min_frequency")
 
 
 def check_installed() -> None:
-    """Raise BackendError if the package tokenizers is not installed."""
-    if find_spec("tokenizers") is None:
-        raise BackendError(
-            "tokenizers is not installed; install it with: pip install 'twingrad[text]'"
-        )
+    """Raise MissingPackageError if the package tokenizers is not installed."""
+    packages.require("tokenizers", "text")
 
 
 def _count_words(sentences: Iterable[str], lowercase: bool) -> Counter[str]:

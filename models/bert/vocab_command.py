@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twingrad.models.bert.corpus import CorpusSource
+from twingrad.models.command_options import Given, fields_as_options
+
 if TYPE_CHECKING:
     from twingrad.models.bert.corpus import Document
     from twingrad.models.bert.tokenizer import Tokenizer
@@ -17,14 +20,10 @@ if TYPE_CHECKING:
 MANY = 100_000  # entries, above which the embedding table outgrows the rest of a model
 
 
+@fields_as_options
 def vocab(
-    corpus: Annotated[
-        list[Path] | None,
-        typer.Option(help="Text file: a sentence a line, or pairs A<TAB>B. May be repeated."),
-    ] = None,
-    demo_corpus: Annotated[
-        bool, typer.Option("--demo-corpus", help="Use the text that is on every machine.")
-    ] = False,
+    *,
+    text: Given[CorpusSource],
     out: Annotated[
         Path, typer.Option(help="File to write: a plain list if it ends in .txt, else JSON.")
     ] = Path("tokenizer.json"),
@@ -43,28 +42,29 @@ def vocab(
         bool,
         typer.Option("--lowercase/--no-lowercase", help="Lower-case the text and strip accents."),
     ] = False,
-    encoding: Annotated[str, typer.Option(help="Encoding of the text files.")] = "utf-8",
 ) -> None:
     """Make a vocabulary from text: whole words, or WordPiece.
 
     Prints how much of the text it leaves unknown. The same text gives the same file.
     """
     from twingrad.core.errors import SettingError
-    from twingrad.models.bert import corpus as corpora
     from twingrad.models.bert.tokenizer import check_installed, check_training, train_tokenizer
 
-    if bool(corpus) == demo_corpus:
+    source = text.instance()
+    if bool(source.corpus) == source.demo_corpus:
         raise SettingError(
-            "give either --corpus FILE or --demo-corpus; got " + ("both" if corpus else "neither")
+            "give either --corpus FILE or --demo-corpus; got "
+            + ("both" if source.corpus else "neither")
         )
     check_training(kind, size, min_frequency)
     check_installed()
     if out.is_dir():
         raise SettingError(f"--out must be a file; {out} is a folder")
-    demo = list(corpora.demo_corpus()) if demo_corpus else []
+    # Read twice: files as a stream, however large they are; the demo corpus is slow to find.
+    kept = list(source.documents()) if source.demo_corpus else None
 
     def documents() -> Iterable[Document]:
-        return demo or corpora.read_documents(corpus or [], encoding)
+        return source.documents() if kept is None else kept
 
     sentences = (sentence for document in documents() for sentence in document)
     tokenizer = train_tokenizer(sentences, kind, size, min_frequency, lowercase)

@@ -69,7 +69,7 @@ class Weights:
 
     def _recipe(self, head: str) -> Module:
         if head not in HEADS:
-            raise SettingError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
+            raise SettingError(f"must be one of {', '.join(HEADS)}; got {head!r}", "head")
         for part in HEADS[head]:
             what, parameter = PARTS[part]
             name = self.name_in_file(parameter)

@@ -10,66 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twingrad.core.errors import INTERRUPTED
+from twingrad.models.command_options import Given, fields_as_options
+from twingrad.models.metrics_file import METRICS
+from twingrad.models.mlp.settings import DataChoice, MlpSettings
 from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder
 
 if TYPE_CHECKING:
     from twingrad.core.trainer import Epoch, Training
     from twingrad.models.mlp.datasets import LabelledData
-    from twingrad.models.mlp.training import Fitted, Settings
+    from twingrad.models.mlp.training import FittedMlp
 
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
-WRITTEN = ("model.safetensors", "metrics.jsonl", "loss.png", "decision.png")
+WRITTEN = ("model.safetensors", METRICS, "loss.png", "decision.png")
 
 
+@fields_as_options
 def train_mlp(
-    data: Annotated[
-        str, typer.Option(help="Data: breast-cancer, points, or a CSV file with a header.")
-    ] = "breast-cancer",
-    label: Annotated[
-        str | None, typer.Option(help="Label column of a CSV file.", show_default="label")
-    ] = None,
-    points: Annotated[
-        int | None, typer.Option(help="Training points of --data points.", show_default="175")
-    ] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(
-            help="Share of the training labels of --data points to flip.", show_default="10/175"
-        ),
-    ] = None,
-    held_out: Annotated[float, typer.Option(help="Share of the rows to hold out.")] = 0.2,
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers; '' for none.")] = "5,3",
-    optimizer: Annotated[str, typer.Option(help="Optimizer: adamw or sgd.")] = "adamw",
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Learning rate.", show_default="0.01 with adamw, 0.1 with sgd"),
-    ] = None,
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight decay.",
-            show_default="adamw: 2 for breast-cancer, else 0.01; sgd: 0",
-        ),
-    ] = None,
-    momentum: Annotated[
-        float | None, typer.Option(help="Momentum of sgd.", show_default="0")
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="Most passes over the training rows.")] = 1000,
-    patience: Annotated[
-        int,
-        typer.Option(help="Epochs without a better whole-set training loss, after which to stop."),
-    ] = 30,
-    min_delta: Annotated[
-        float, typer.Option(help="How much of the best loss a better one must gain.")
-    ] = 1e-3,
-    batch_size: Annotated[int, typer.Option(help="Rows in a batch.")] = 32,
-    seed: Annotated[
-        int, typer.Option(help="Seed of points, split, first weights and order of the rows.")
-    ] = 0,
-    dtype: Annotated[str, typer.Option(help="Numbers to compute in: float32 or float64.")] = (
-        "float32"
-    ),
+    *,
+    choice: Given[DataChoice],
+    training: Given[MlpSettings],
     backend: Backend = None,
     device: Device = None,
     out: Annotated[
@@ -81,36 +41,15 @@ def train_mlp(
     Writes model.safetensors, metrics.jsonl, loss.png and, for two features, decision.png.
     """
     from twingrad.core.files import OutputError
-    from twingrad.core.random import check_seed
     from twingrad.core.registry import default_backend
     from twingrad.core.trainer import interruptible
     from twingrad.models.mlp import datasets
-    from twingrad.models.mlp.model import parse_hidden
-    from twingrad.models.mlp.training import Settings, check, train
+    from twingrad.models.mlp.training import check, train
 
-    settings = Settings(
-        hidden=parse_hidden(hidden),
-        epochs=epochs,
-        lr=lr,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        momentum=momentum,
-        seed=check_seed(seed),
-        dtype=dtype,
-        patience=patience,
-        min_delta=min_delta,
-    )
+    settings = training.instance()
     backend = backend or default_backend()
     check(settings, backend, device)
-    loaded = datasets.load(
-        data,
-        label=label,
-        count=points,
-        noise=None if noise is None else datasets.parse_share("--noise", noise),
-        held_out=held_out,
-        seed=seed,
-    )
+    loaded = datasets.load(choice.instance(), settings.seed)
     console = terminal()
     with writable_folder(out, WRITTEN), interruptible() as interrupted:
         say(console, _introduction(loaded, settings, backend))
@@ -156,7 +95,7 @@ def predict(
     from twingrad.core.files import whole_file
     from twingrad.core.registry import default_backend
     from twingrad.models.mlp.prediction import as_csv, choose_columns, load_predictor
-    from twingrad.models.mlp.tables import read_table, some
+    from twingrad.models.tables import read_table, some
 
     predictor = load_predictor(model, backend or default_backend(), device)
     table = read_table(data)
@@ -173,7 +112,7 @@ def predict(
     say(console, [f"wrote {out}: {len(x)} predictions on {predictor.backend}"])
 
 
-def _introduction(data: LabelledData, settings: Settings, backend: str) -> list[str]:
+def _introduction(data: LabelledData, settings: MlpSettings, backend: str) -> list[str]:
     hidden = ", ".join(map(str, settings.hidden)) or "none"
     size = f"{len(data.train)} rows to train on, {len(data.held_out)} held out"
     return [
@@ -183,7 +122,7 @@ def _introduction(data: LabelledData, settings: Settings, backend: str) -> list[
     ]
 
 
-def _ending(training: Training, settings: Settings) -> str:
+def _ending(training: Training, settings: MlpSettings) -> str:
     count = len(training.epochs)
     done = f"{count} epoch{'s' if count > 1 else ''}"
     if training.stopped == "interrupted":
@@ -196,7 +135,7 @@ def _ending(training: Training, settings: Settings) -> str:
     return f"trained for {done}"
 
 
-def _figures_table(fitted: Fitted) -> Any:
+def _figures_table(fitted: FittedMlp) -> Any:
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
@@ -221,17 +160,18 @@ def _figures_table(fitted: Fitted) -> Any:
     return table
 
 
-def _write(fitted: Fitted, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
+def _write(fitted: FittedMlp, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
     """Write what a run leaves behind, yielding each path when it is whole."""
     from twingrad.models import pictures as drawing
+    from twingrad.models.metrics_file import epoch_lines, write_metrics
     from twingrad.models.mlp import pictures
     from twingrad.models.mlp.prediction import CHECKPOINT
-    from twingrad.models.mlp.training import save, save_metrics
+    from twingrad.models.mlp.training import save
 
     save(fitted, out / CHECKPOINT)
     yield out / CHECKPOINT
-    save_metrics(fitted.training, out / "metrics.jsonl")
-    yield out / "metrics.jsonl"
+    write_metrics(out / METRICS, epoch_lines(fitted.training))
+    yield out / METRICS
     loss, decision = out / "loss.png", out / "decision.png"
     reason = drawing.missing()
     if reason is None:
@@ -252,7 +192,7 @@ def _write(fitted: Fitted, out: Path, say: Callable[[str], None]) -> Iterator[Pa
 
 @contextmanager
 def _progress(
-    settings: Settings, rows: int
+    settings: MlpSettings, rows: int
 ) -> Iterator[tuple[Callable[[], None], Callable[[Epoch], None]]]:
     """Show a bar with the loss on standard error; yields what to call after batch and epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,12 @@ import numpy as np
 from twingrad.core.errors import DataError, SettingError, UnknownNameError
 from twingrad.core.random import generator
 from twingrad.core.spec import Array
-from twingrad.models.mlp.tables import read_labels, read_table
+from twingrad.models import packages
+from twingrad.models.mlp.labels import read_labels
+from twingrad.models.mlp.settings import BUILT_IN, LABEL, NOISE, POINTS, DataChoice
+from twingrad.models.splits import checked_share, split_classes
+from twingrad.models.tables import read_table
 
-BUILT_IN = ("breast-cancer", "points")
-POINTS = 175  # training points, of which NOISE are labelled against the rule
-NOISE = Fraction(10, 175)
 # 30 correlated features, 455 rows: held-out accuracy is 0.974 over 60 splits (with 0.01: 0.964).
 BREAST_CANCER_WEIGHT_DECAY = 2.0
 LOW, HIGH = -300, 400  # hundredths of x
@@ -69,9 +69,9 @@ def points(
     all, keep the rule's labels. Raises SettingError.
     """
     if count < 2:
-        raise SettingError(f"--points must be an integer >= 2; got {count}")
+        raise SettingError(f"must be an integer >= 2; got {count}", "count")
     if not 0 <= noise <= 1:
-        raise SettingError(f"--noise must be a share in [0, 1]; got {noise}")
+        raise SettingError(f"must be a share in [0, 1]; got {noise}", "noise")
     share = checked_share(held_out)
     total = round(count / (1 - share))
     rng = generator(seed, "points")
@@ -100,13 +100,9 @@ def points(
 def breast_cancer(held_out: float = 0.2, seed: int = 0) -> LabelledData:
     """Return scikit-learn's bundled Wisconsin data: 569 tumours, 30 measurements of each.
 
-    Raises DataError if scikit-learn is not installed.
+    Raises MissingPackageError if scikit-learn is not installed.
     """
-    if find_spec("sklearn") is None:
-        raise DataError(
-            "breast-cancer is scikit-learn's data, and it is not installed; "
-            "install it with: pip install 'twingrad[data]'"
-        )
+    packages.require("scikit-learn", "data", module="sklearn")
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
@@ -141,80 +137,28 @@ def csv_file(
     return LabelledData(str(path), train, held, names, labels.names, (note,))
 
 
-def load(
-    name: str,
-    *,
-    label: str | None = None,
-    count: int | None = None,
-    noise: Fraction | None = None,
-    held_out: float = 0.2,
-    seed: int = 0,
-) -> LabelledData:
-    """Return the data set called `name`, or the CSV file there.
+def load(choice: DataChoice, seed: int = 0) -> LabelledData:
+    """Return the chosen data set, or the CSV file that is called so.
 
-    Raises UnknownNameError for a name that is neither, SettingError for a setting of another data
-    set, DataError for data that cannot be used.
+    Raises UnknownNameError for a name that is neither, MissingPackageError for a data set that
+    comes with a package, DataError for data that cannot be used.
     """
-    if name != "points" and (count is not None or noise is not None):
-        raise SettingError(f"--points and --noise belong to --data points; got --data {name}")
-    if name in BUILT_IN and label is not None:
-        raise SettingError(f"--label belongs to a CSV file; got --data {name}")
-    if name == "points":
+    if choice.data == "points":
         return points(
-            POINTS if count is None else count, NOISE if noise is None else noise, held_out, seed
+            POINTS if choice.points is None else choice.points,
+            NOISE if choice.noise is None else choice.noise,
+            choice.held_out,
+            seed,
         )
-    if name == "breast-cancer":
-        return breast_cancer(held_out, seed)
-    path = Path(name)
+    if choice.data == "breast-cancer":
+        return breast_cancer(choice.held_out, seed)
+    path = Path(choice.data)
     if path.suffix.lower() != ".csv" and not path.exists():
-        raise UnknownNameError("data set", name, [*BUILT_IN, "FILE.csv"])
-    return csv_file(path, "label" if label is None else label, held_out, seed)
+        raise UnknownNameError("data set", choice.data, [*BUILT_IN, "FILE.csv"])
+    return csv_file(path, LABEL if choice.label is None else choice.label, choice.held_out, seed)
 
 
 def stratified_split(rows: Rows, held_out: float, seed: int) -> tuple[Rows, Rows]:
-    """Return rows to train on and rows held out, each class shared out alike.
-
-    The same seed gives the same split; every class keeps a row to train on. Raises SettingError
-    for a share outside [0, 1), DataError if there are too few rows to hold any out.
-    """
+    """Return rows to train on and rows held out, as `split_classes` chooses them."""
     train, held = split_classes(rows.target > 0.5, held_out, seed)
     return Rows(rows.x[train], rows.target[train]), Rows(rows.x[held], rows.target[held])
-
-
-def split_classes(classes: Array, held_out: float, seed: int) -> tuple[Array, Array]:
-    """Return the numbers of the rows to train on and of those held out, each class shared alike.
-
-    Shape: classes (rows), of any values. Raises what `stratified_split` does.
-    """
-    share = checked_share(held_out)
-    rng = generator(seed, "split")
-    parts: tuple[list[Array], list[Array]] = ([], [])
-    for value in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == value))
-        count = min(round(share * len(members)), max(len(members) - 1, 0))
-        parts[1].append(members[:count])
-        parts[0].append(members[count:])
-    train, held = (np.sort(np.concatenate(part)) for part in parts)
-    if share > 0 and len(held) == 0:
-        raise DataError(
-            f"{len(classes)} rows are too few to hold out {held_out:g} of them; "
-            f"give more rows, or --held-out 0"
-        )
-    return train, held
-
-
-def checked_share(held_out: float) -> Fraction:
-    """Return the held-out share as a fraction; raise SettingError unless it is in [0, 1)."""
-    if not 0 <= held_out < 1:
-        raise SettingError(f"--held-out must be a share in [0, 1); got {held_out:g}")
-    return Fraction(str(held_out))
-
-
-def parse_share(option: str, text: str) -> Fraction:
-    """Return a share written as 10/175 or as 0.05; raise SettingError for anything else."""
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise SettingError(
-            f"{option} must be a share such as 10/175 or 0.05; got {text!r}"
-        ) from None

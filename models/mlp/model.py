@@ -24,32 +24,14 @@ class MLP(Sequential):
         count = sum((fan_in + 1) * fan_out for fan_in, fan_out in _pairs(widths))
         if count > MOST_PARAMETERS:
             raise SettingError(
-                f"hidden: layers of {', '.join(map(str, hidden))} on {in_features} features make "
-                f"{count} parameters; at most {MOST_PARAMETERS} are allowed"
+                f"must make at most {MOST_PARAMETERS} parameters; got layers of "
+                f"{', '.join(map(str, hidden))} on {in_features} features, which make {count}",
+                "hidden",
             )
         layers: list[Module] = []
         for fan_in, fan_out in _pairs(widths):
             layers += [Linear(fan_in, fan_out), Tanh()]
         super().__init__(*layers[:-1])
-
-
-def parse_hidden(text: str) -> tuple[int, ...]:
-    """Return the widths in text such as "5,3"; an empty text means no hidden layer.
-
-    Raises SettingError.
-    """
-    if not text.strip():
-        return ()
-    widths = []
-    for part in text.split(","):
-        digits = part.strip()
-        # Up to 9 digits: int() itself refuses thousands of them.
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) >= 1):
-            raise SettingError(
-                f"--hidden must be widths >= 1 with commas between them, such as 5,3; got {text!r}"
-            )
-        widths.append(int(digits))
-    return tuple(widths)
 
 
 def _pairs(widths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ import numpy as np
 from twingrad.core.spec import Array
 from twingrad.core.trainer import Training
 from twingrad.models.mlp.datasets import Rows
-from twingrad.models.mlp.training import Fitted
+from twingrad.models.mlp.training import FittedMlp
 from twingrad.models.pictures import BLACK, BLUE, GREY, VERMILION, figure, grid, write
 
 GRID = 300  # points a side at which the decision is taken
@@ -43,7 +43,7 @@ def draw_loss(training: Training, data_name: str, path: Path) -> None:
     write(made, path)
 
 
-def draw_decision(fitted: Fitted, path: Path) -> None:
+def draw_decision(fitted: FittedMlp, path: Path) -> None:
     """Draw the decision regions of a two-feature model with the points it learned from.
 
     Held-out points have a dark ring; the true boundary is dashed where it is known. Raises
@@ -102,7 +102,7 @@ def _dots(axes: Any, rows: Rows, held_out: bool, names: tuple[str, str]) -> None
             )
 
 
-def _decision_title(fitted: Fitted) -> str:
+def _decision_title(fitted: FittedMlp) -> str:
     parts = [
         f"{name} accuracy {figures.confusion.accuracy:.3f}"
         for name, figures in fitted.figures.items()

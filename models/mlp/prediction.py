@@ -17,8 +17,9 @@ from twingrad.core.errors import CheckpointError, DataError, SettingError
 from twingrad.core.spec import Array
 from twingrad.core.trainer import predict
 from twingrad.models.mlp.model import MLP
-from twingrad.models.mlp.tables import Table, some
-from twingrad.models.mlp.training import DTYPES, MODEL, Standardisation
+from twingrad.models.mlp.settings import DTYPES
+from twingrad.models.mlp.training import MODEL, Standardisation
+from twingrad.models.tables import Table, some
 
 CHECKPOINT = "model.safetensors"
 

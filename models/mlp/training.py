@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,9 @@ import numpy as np
 from twingrad.core.build import build
 from twingrad.core.checkpoint import save_checkpoint
 from twingrad.core.data import DataLoader
-from twingrad.core.errors import SettingError
-from twingrad.core.files import whole_file
 from twingrad.core.layers import BCEWithLogitsLoss
 from twingrad.core.metrics import Confusion, confusion
 from twingrad.core.optimizers import SGD, AdamW, Optimizer
-from twingrad.core.random import check_seed
 from twingrad.core.spec import Array
 from twingrad.core.trainer import (
     Epoch,
@@ -30,46 +26,9 @@ from twingrad.core.trainer import (
 )
 from twingrad.models.mlp.datasets import LabelledData, Rows, points
 from twingrad.models.mlp.model import MLP
+from twingrad.models.mlp.settings import LEARNING_RATES, MlpSettings
 
 MODEL = "mlp"  # what a checkpoint of this model says it is
-LEARNING_RATES = {"adamw": 0.01, "sgd": 0.1}
-DTYPES = ("float32", "float64")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. Raises SettingError for a value out of range.
-
-    `lr` and `weight_decay` of None stand for the default of the optimizer and of the data.
-    """
-
-    hidden: tuple[int, ...] = (5, 3)
-    epochs: int = 1000
-    lr: float | None = None
-    batch_size: int = 32
-    optimizer: str = "adamw"
-    weight_decay: float | None = None
-    momentum: float | None = None
-    seed: int = 0
-    dtype: str = "float32"
-    patience: int = 30
-    min_delta: float = 1e-3
-
-    def __post_init__(self) -> None:
-        _choice("--optimizer", self.optimizer, tuple(LEARNING_RATES))
-        _choice("--dtype", self.dtype, DTYPES)
-        for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                option = name.replace("_", "-")
-                raise SettingError(
-                    f"--{option} must be an integer >= 1; got {getattr(self, name)!r}"
-                )
-        if self.momentum is not None and self.optimizer != "sgd":
-            raise SettingError(
-                f"--momentum belongs to --optimizer sgd; got --optimizer {self.optimizer}"
-            )
-        check_seed(self.seed)
-        Plateau(self.patience, self.min_delta)
 
 
 @dataclass(frozen=True)
@@ -99,12 +58,12 @@ class Figures:
 
 
 @dataclass
-class Fitted:
+class FittedMlp:
     """A trained model, and all that it takes to use it and to judge it."""
 
     model: Any
     optimizer: Optimizer
-    settings: Settings
+    settings: MlpSettings
     data: LabelledData
     standardisation: Standardisation
     training: Training
@@ -121,7 +80,7 @@ class Fitted:
 
 def train(
     data: LabelledData,
-    settings: Settings,
+    settings: MlpSettings,
     *,
     backend: str | None = None,
     device: str | None = None,
@@ -129,7 +88,7 @@ def train(
     on_batch: Callable[[], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     interrupted: Callable[[], bool] | None = None,
-) -> Fitted:
+) -> FittedMlp:
     """Fit an MLP to `data`; equal seeds give equal curves on every backend.
 
     Raises SettingError or BackendError for what cannot be built, TrainingError if it diverges.
@@ -166,7 +125,7 @@ def train(
         on_epoch=on_epoch,
         interrupted=interrupted,
     )
-    fitted = Fitted(model, optimizer, settings, data, standardisation, training)
+    fitted = FittedMlp(model, optimizer, settings, data, standardisation, training)
     for name, (x, target) in (("train", train_rows), ("held-out", held_out_rows)):
         if len(x):
             fitted.figures[name] = Figures(
@@ -175,12 +134,12 @@ def train(
     return fitted
 
 
-def check(settings: Settings, backend: str, device: str | None = None) -> None:
+def check(settings: MlpSettings, backend: str, device: str | None = None) -> None:
     """Raise what `train` would for settings, backend and device alone, before data are read."""
     make_optimizer(build(MLP(1, settings.hidden), backend, 0, settings.dtype, device), settings)
 
 
-def make_optimizer(model: Any, settings: Settings, weight_decay: float = 0.01) -> Optimizer:
+def make_optimizer(model: Any, settings: MlpSettings, weight_decay: float = 0.01) -> Optimizer:
     """Return the optimizer that `settings` name; `weight_decay` is AdamW's if they give none."""
     lr = LEARNING_RATES[settings.optimizer] if settings.lr is None else settings.lr
     decay = settings.weight_decay
@@ -199,7 +158,7 @@ def loss_curve(
     backend: str,
     *,
     data: LabelledData | None = None,
-    settings: Settings | None = None,
+    settings: MlpSettings | None = None,
     epochs: int = 200,
     seed: int = 0,
     dtype: str = "float64",
@@ -209,13 +168,13 @@ def loss_curve(
     Without `data` it is that of the points. `settings`, if given, stand for all that follows.
     With equal arguments, float64 curves of two backends agree to 1e-10 of their values.
     """
-    settings = settings or Settings(epochs=epochs, seed=seed, dtype=dtype)
+    settings = settings or MlpSettings(epochs=epochs, seed=seed, dtype=dtype)
     data = data or points(seed=settings.seed)
     fitted = train(data, settings, backend=backend, stop_early=False)
     return [epoch.loss for epoch in fitted.training.epochs]
 
 
-def save(fitted: Fitted, path: Path) -> None:
+def save(fitted: FittedMlp, path: Path) -> None:
     """Write the checkpoint: weights, optimizer, and all that prediction needs.
 
     Raises OutputError if it cannot be written.
@@ -238,24 +197,3 @@ def save(fitted: Fitted, path: Path) -> None:
     }
     step = len(fitted.training.epochs)
     save_checkpoint(path, model=fitted.model, optimizer=fitted.optimizer, step=step, extra=extra)
-
-
-def save_metrics(training: Training, path: Path) -> None:
-    """Write a line of JSON for each epoch. Raises OutputError if it cannot be written."""
-    with whole_file(path) as file:
-        for line in _metric_lines(training):
-            file.write(line.encode())
-
-
-def _metric_lines(training: Training) -> Iterator[str]:
-    for epoch in training.epochs:
-        # A held-out loss may overflow where the training loss does not; JSON has no word for it.
-        values = {
-            name: value if np.isfinite(value) else None for name, value in epoch.values.items()
-        }
-        yield json.dumps({"epoch": epoch.number, **values}) + "\n"
-
-
-def _choice(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise SettingError(f"{option} must be one of {', '.join(known)}; got {value!r}")

@@ -60,11 +60,11 @@ def layers(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every layer and optimizer: formula, inputs, settings, source."""
-    from twingrad.core.catalogue import LAYERS, OPTIMIZERS
+    from twingrad.core.catalogue import LAYERS, OPTIMIZERS, everything
     from twingrad.core.errors import UnknownNameError
     from twingrad.core.operations import OPERATIONS
 
-    known: dict[str, Spec] = {**LAYERS, **OPERATIONS, **OPTIMIZERS}
+    known = everything()
     if name is not None and name not in known:
         raise UnknownNameError("layer, operation or optimizer", name, known)
     shown: dict[str, Mapping[str, Spec]] = {"layers": LAYERS}
@@ -124,8 +124,6 @@ def info_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def facts_of(spec: Spec) -> dict[str, Any]:
     """Return a spec as what JSON can hold, with its definition's text and its backends' files."""
-    import inspect
-
     from twingrad.core.spec import LayerSpec
 
     facts: dict[str, Any] = {"name": spec.name}
@@ -141,12 +139,12 @@ def facts_of(spec: Spec) -> dict[str, Any]:
         {"name": name, "default": setting.default, "valid": setting.valid}
         for name, setting in spec.settings.items()
     ]
-    definition = Path(inspect.getfile(spec.definition)).resolve()
+    text, file = _definition(spec)
     return facts | {
         "meaning": spec.meaning,
         "source": spec.source,
-        "definition": inspect.getsource(spec.definition),
-        "definition_file": f"core/{definition.name}",
+        "definition": text,
+        "definition_file": file,
         "backends": _backend_files(spec.name),
     }
 
@@ -225,8 +223,8 @@ def in_full(spec: Mapping[str, Any], width: int) -> list[str]:
             lines += [f"{title}:", *chain.from_iterable(_wrapped(text, width) for text in texts)]
     lines += [f"definition, in {spec['definition_file']}:", ""]
     lines += [f"    {line}".rstrip() for line in spec["definition"].splitlines()]
-    files = spec["backends"]
-    return [*lines, "", "backends:", *(f"  {name}: {file}" for name, file in files.items())]
+    lines += ["", "backends:"]
+    return lines + [f"  {name}: {file or 'no page'}" for name, file in spec["backends"].items()]
 
 
 def _input(spec: LayerSpec, name: str) -> dict[str, Any]:
@@ -283,18 +281,30 @@ def _wrapped(text: str, width: int) -> list[str]:
     )
 
 
-def _backend_files(name: str) -> dict[str, str]:
-    """Return each backend's file for a layer, or that of all operations, inside the package."""
+def _definition(spec: Spec) -> tuple[str, str]:
+    """Return a definition's text and its file; what stands in no file has neither."""
+    import inspect
+
+    try:
+        return inspect.getsource(spec.definition), _shown(Path(inspect.getfile(spec.definition)))
+    except (OSError, TypeError):
+        return "", f"module {spec.definition.__module__}"
+
+
+def _backend_files(name: str) -> dict[str, str | None]:
+    """Return each backend's file for a layer, or that of all operations; None without a page."""
+    from twingrad.core.catalogue import page_file
+    from twingrad.core.operations import OPERATIONS
     from twingrad.core.registry import OWN
 
-    files = {}
-    for backend, own in OWN.items():
-        folder = Path(*own.package.split(".")[1:])
-        page = folder / f"{name}.py"
-        files[backend] = (
-            page if (PACKAGE / page).exists() else folder / "operations.py"
-        ).as_posix()
-    return files
+    module = "operations" if name in OPERATIONS else name
+    files = {backend: page_file(module, backend, own.package) for backend, own in OWN.items()}
+    return {backend: None if file is None else _shown(file) for backend, file in files.items()}
+
+
+def _shown(file: Path) -> str:
+    """Return a file's path inside the package twingrad; another package's in full."""
+    return file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else str(file)
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from twingrad.about import info, layers, options
 from twingrad.benchmarks.command import bench
 from twingrad.core.errors import (
     INTERRUPTED,
     BackendError,
+    MissingPackageError,
     SettingError,
     TwingradError,
     UnknownNameError,
@@ -25,8 +28,25 @@ from twingrad.models.mlp.command import predict, train_mlp
 from twingrad.parity_tests.runs.command import parity
 from twingrad.parity_tests.runs.mutants.command import mutants
 
+
+class Commands(TyperGroup):
+    """Commands that say of a wrong setting which option it was."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; in a SettingError the option stands in place of the setting's name."""
+        try:
+            return super().invoke(ctx)
+        except SettingError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            options = {one.name: one.opts[0] for one in (command.params if command else ())}
+            if error.field not in options:
+                raise
+            raise SettingError(error.reason, options[error.field]) from None
+
+
 app = typer.Typer(
     name="twingrad",
+    cls=Commands,
     help="Every layer twice: by hand in NumPy and in PyTorch, with laws that prove both right.",
     no_args_is_help=True,
     add_completion=False,
@@ -34,7 +54,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 train = typer.Typer(
-    help="Train a model on either backend.", no_args_is_help=True, rich_markup_mode=None
+    cls=Commands,
+    help="Train a model on either backend.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(train, name="train")
 train.command("mlp")(train_mlp)
@@ -53,7 +76,7 @@ app.command()(layers)
 app.command()(info)
 app.callback()(options)
 
-WRONG_CALL = (SettingError, UnknownNameError, BackendError)
+WRONG_CALL = (SettingError, UnknownNameError, BackendError, MissingPackageError)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ EXAMPLES = 20  # cases of each law: as many as a run of the suite draws by defau
 
 def mutants(
     layers: Annotated[
-        str, typer.Option(help="Only these kernels, by file: gelu,sums; or ./mine.py.")
+        str, typer.Option(help="Only these kernels, by file: gelu or ./mine.py.")
     ] = "",
     operators: Annotated[str, typer.Option(help="Only these operators: sign,term,widen.")] = "",
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
@@ -84,9 +84,7 @@ def mutants(
     print_survivors(console, results)
     old = stale(mutant for kernel in kernel_files() for mutant in mutants_of(kernel))
     for key in old:
-        _complain(
-            console, f"stale: a file of survivors justifies {key}, which is no mutant any more"
-        )
+        _complain(console, f"stale: a file of survivors justifies {key}, which is not a mutant")
     for law, words in found.broken.items():
         _complain(console, f"a law fails without a mutant, so it judged none: {law}\n{words}")
     if json is not None:
@@ -98,7 +96,7 @@ def mutants(
 
 
 def _files(text: str) -> tuple[list[Path], str]:
-    """Import the Python files in "a,./b.py"; return them, and the text with their layers instead."""
+    """Import the files in "a,./b.py"; return them, and the text with their layers instead."""
     files, names = [], []
     for part in (part.strip() for part in text.split(",")):
         if part.endswith(".py"):

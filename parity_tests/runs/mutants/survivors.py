@@ -1,9 +1,9 @@
 """The mutants that no law can kill, since they compute the same; each with its reason.
 
-They stand in a file for each kernel: in the folder survivors/, and for another package's layer beside
-its page of laws, as <layer>.toml. A group has the file, the function ("" for a constant), a reason,
-and the mutants: operator, line, mutated line. A line that changes makes its entries stale, and
-`twingrad mutants` says so.
+They stand in a file for each kernel: in the folder survivors/, and for another package's layer
+beside its page of laws, as <layer>.toml. A group has the file, the function ("" for a constant),
+a reason, and the mutants: operator, line, mutated line. A line that changes makes its entries
+stale, and `twingrad mutants` says so.
 """
 
 from __future__ import annotations

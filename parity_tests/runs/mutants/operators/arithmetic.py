@@ -33,13 +33,19 @@ def sign(node: ast.AST, scope: Scope) -> Edits:
         yield Edit(node, changed(node, op=other_of(node.op, ast.Add, ast.Sub)))
     if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add | ast.Sub):
         yield Edit(node, changed(node, op=other_of(node.op, ast.Add, ast.Sub)))
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        # axis=1 for axis=-1 is the same on a matrix; other axes are what `axis` tries.
-        if not is_axis(scope.parent(node)):
-            yield Edit(node, text(node.operand))
-    if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp | ast.Call):
-        if called(node.value) not in ALLOCATES:
-            yield Edit(node.value, f"-{grouped(node.value)}")
+    # axis=1 for axis=-1 is the same on a matrix; other axes are what `axis` tries.
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and not is_axis(scope.parent(node))
+    ):
+        yield Edit(node, text(node.operand))
+    if (
+        isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.BinOp | ast.Call)
+        and called(node.value) not in ALLOCATES
+    ):
+        yield Edit(node.value, f"-{grouped(node.value)}")
     if is_result(node, scope):
         yield Edit(node, f"-{grouped(node)}")
 

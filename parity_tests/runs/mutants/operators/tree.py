@@ -1,4 +1,4 @@
-"""What an operator sees of a line: its syntax tree, its place, and what could stand there instead."""
+"""What an operator sees of a line: its syntax tree, its place, what could stand there instead."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from twingrad.benchmarks.growth import growths
 from twingrad.benchmarks.limits import GIGA
-from twingrad.benchmarks.measure import Row
+from twingrad.benchmarks.measure import Measurement
 from twingrad.benchmarks.report import (
     backends_of,
     by_case,
@@ -24,15 +24,15 @@ from twingrad.benchmarks.report import (
 from twingrad.core.errors import SettingError
 
 # What a backend's time depends on, by the names of packages.
-PACKAGES = ("numpy", "torch", "jax", "autograd", "mygrad", "tinygrad")
+LIBRARIES = ("numpy", "torch", "jax", "autograd", "mygrad", "tinygrad")
 
 
-def read_result(path: Path) -> tuple[dict[str, Any], list[Row]]:
+def read_result(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
     """Return environment and rows of a result file; raise SettingError if it is none."""
-    names = [field.name for field in fields(Row)]
+    names = [field.name for field in fields(Measurement)]
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        rows = [Row(**{name: row[name] for name in names}) for row in document["rows"]]
+        rows = [Measurement(**{name: row[name] for name in names}) for row in document["rows"]]
         facts: dict[str, Any] = document["environment"]
         _ = facts["bench"]["limits"]
     except OSError as error:
@@ -44,19 +44,19 @@ def read_result(path: Path) -> tuple[dict[str, Any], list[Row]]:
     return facts, rows
 
 
-def markdown(facts: Mapping[str, Any], rows: Sequence[Row], suites: Sequence[str]) -> str:
+def markdown(facts: Mapping[str, Any], rows: Sequence[Measurement], suites: Sequence[str]) -> str:
     """Return a table for each suite, and below them what they were measured on."""
     dtype, titled = facts["bench"]["dtype"], len(suites) > 1
     parts = [part for suite in suites for part in _suite(suite, dtype, rows, titled)]
     return "\n\n".join([*parts, caption(facts, rows, suites)]) + "\n"
 
 
-def caption(facts: Mapping[str, Any], rows: Sequence[Row], suites: Sequence[str]) -> str:
+def caption(facts: Mapping[str, Any], rows: Sequence[Measurement], suites: Sequence[str]) -> str:
     """Return one paragraph: how the numbers came about, and how to read them."""
     shown = [row for row in rows if row.suite in suites]
     cpu, found, bench = facts["cpu"], facts["versions"], facts["bench"]
     backends = backends_of(shown)
-    used = [name for name in PACKAGES if any(backend.startswith(name) for backend in backends)]
+    used = [name for name in LIBRARIES if any(backend.startswith(name) for backend in backends)]
     versions = [f"{name} {found[name]}" for name in used]
     versions += [
         f"{blas['library']} {blas['version']} ({blas['architecture']}, {blas['threads']} threads)"
@@ -80,7 +80,7 @@ def caption(facts: Mapping[str, Any], rows: Sequence[Row], suites: Sequence[str]
     return " ".join(sentences)
 
 
-def _suite(suite: str, dtype: str, rows: Sequence[Row], titled: bool) -> Iterator[str]:
+def _suite(suite: str, dtype: str, rows: Sequence[Measurement], titled: bool) -> Iterator[str]:
     """Yield title and tables of one suite; of layers only the passes there and back again."""
     shown = [row for row in rows if row.suite == suite and not row.case.endswith(" forward")]
     if titled:
@@ -91,7 +91,7 @@ def _suite(suite: str, dtype: str, rows: Sequence[Row], titled: bool) -> Iterato
         yield _exponents(shown)
 
 
-def _times(rows: Sequence[Row], dtype: str) -> str:
+def _times(rows: Sequence[Measurement], dtype: str) -> str:
     backends = backends_of(rows)
     has_bound = any(row.bound_s is not None for row in rows)
     lines = [["work", *backends, *(["bound"] if has_bound else [])]]
@@ -105,7 +105,7 @@ def _times(rows: Sequence[Row], dtype: str) -> str:
     return _table(lines)
 
 
-def _cell(measured: Mapping[str, Row], backend: str) -> str:
+def _cell(measured: Mapping[str, Measurement], backend: str) -> str:
     row, other = measured.get(backend), reference(measured)
     if row is None:
         return ""
@@ -116,7 +116,7 @@ def _cell(measured: Mapping[str, Row], backend: str) -> str:
     return f"{text}, {memory(row.peak_mib)}" if row.curve and row.peak_mib is not None else text
 
 
-def _exponents(rows: Sequence[Row]) -> str:
+def _exponents(rows: Sequence[Measurement]) -> str:
     found = growths(rows)
     backends = backends_of(rows)
     values = {

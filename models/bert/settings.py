@@ -1,0 +1,166 @@
+"""What can be set: the text, the model and its training. Each option is said here alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twingrad.core.errors import SettingError
+from twingrad.core.schedule import KINDS, Schedule
+from twingrad.core.spec import Choice, Flag, Integer, Number
+from twingrad.models.bert.config import SIZES, BertConfig
+from twingrad.models.command_options import check, option
+from twingrad.models.splits import HELD_OUT
+
+LEAST_LENGTH = 5  # [CLS] a [SEP] b [SEP]
+LEAST_PLACES = 512  # that a new model has for tokens
+MASKINGS = ("dynamic", "stored")
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The shape of a new model, as far as its vocabulary leaves it open.
+
+    Raises SettingError for a value out of range. None stands for what `size` says.
+    """
+
+    size: str = option(
+        "tiny, mini, small, medium, base or large.", Choice("tiny", tuple(SIZES)), fixed=True
+    )
+    form: str = option(
+        "google: BERT as released; teaching: pre-norm, sinusoids, plain heads.",
+        Choice("google", ("google", "teaching")),
+        fixed=True,
+    )
+    hidden: int | None = option(
+        "Width of the model.", Integer(None, low=1), shown="by --size", fixed=True
+    )
+    layers: int | None = option(
+        "Number of blocks.", Integer(None, low=0), shown="by --size", fixed=True
+    )
+    heads: int | None = option(
+        "Attention heads.", Integer(None, low=1), shown="by --size", fixed=True
+    )
+    dropout: float = option(
+        "Dropout, of attention too.", Number(0.1, low=0.0, high=1.0, below=True), fixed=True
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def config(self, vocab_size: int, pad_id: int, seq_len: int) -> BertConfig:
+        """Return the config of a model for this vocabulary and examples of this length.
+
+        Raises SettingError for sizes that do not go together.
+        """
+        width, layers, heads = SIZES[self.size]
+        width = width if self.hidden is None else self.hidden
+        values: dict[str, Any] = {
+            "vocab_size": vocab_size,
+            "pad_id": pad_id,
+            "hidden_size": width,
+            "layers": layers if self.layers is None else self.layers,
+            "heads": heads if self.heads is None else self.heads,
+            "intermediate_size": 4 * width,
+            "max_positions": max(LEAST_PLACES, seq_len),
+            "dropout": self.dropout,
+            "attention_dropout": self.dropout,
+        }
+        try:
+            if self.form == "teaching":
+                return BertConfig.teaching(**values)
+            return BertConfig.google(self.size, **values)
+        except SettingError as error:
+            if error.field != "hidden_size":
+                raise
+            raise SettingError(error.reason, "hidden") from None
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """How to pretrain. Raises SettingError for a value out of range."""
+
+    seq_len: int = option("Tokens of an example.", Integer(128, low=LEAST_LENGTH), fixed=True)
+    batch_size: int = option("Examples at once.", Integer(32, low=1), fixed=True)
+    accumulate: int = option("Batches that make one step.", Integer(1, low=1), fixed=True)
+    steps: int = option("Optimizer steps in all.", Integer(1000, low=1))
+    lr: float = option("Highest learning rate.", Number(1e-4, low=0.0, above=True))
+    warmup: float = option("Steps, or a share of them below 1, to warm up.", Number(0.1, low=0.0))
+    schedule: str = option("linear, cosine, noam or constant.", Choice("linear", KINDS))
+    weight_decay: float = option(
+        "Decay of matrices; biases and norms have none.", Number(0.01, low=0.0)
+    )
+    clip: float = option("Largest gradient norm; 0: any.", Number(1.0, low=0.0))
+    masking: str = option(
+        "dynamic: anew each epoch; stored: always the same.",
+        Choice("dynamic", MASKINGS),
+        fixed=True,
+    )
+    held_out: float = option(
+        "Share of the documents to hold out.",
+        Number(0.1, low=0.0, high=1.0, below=True),
+        fixed=True,
+    )
+    seed: int = option("Seed of weights, split and all draws.", Integer(0, low=0), fixed=True)
+    dtype: str = option("float32, float64, or bfloat16 on torch.", Choice("float32", DTYPES))
+    native_random: bool = option("Dropout by the backend's own generator.", Flag(), fixed=True)
+    recompute: bool = option(
+        "Run each block twice and keep nothing of it: less memory, more time.",
+        Flag(),
+        flags="--recompute/--keep",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def rates(self) -> Schedule:
+        """The learning rate of each step."""
+        return Schedule(self.schedule, self.lr, self.steps, self.warmup)
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """When a run stops to measure itself, to save, or to go on another day.
+
+    Raises SettingError for a value out of range.
+    """
+
+    stop_at: int | None = option(
+        "Stop after this step, to go on later.", Integer(None, low=1), shown="the last"
+    )
+    eval_every: int = option("Steps between evaluations; 0: at the end.", Integer(0, low=0))
+    save_every: int = option("Steps between checkpoints; 0: at the end.", Integer(0, low=0))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def evaluates(self, step: int) -> bool:
+        """Return whether to evaluate after a step that is not the last."""
+        return self.eval_every > 0 and step % self.eval_every == 0
+
+    def saves(self, step: int) -> bool:
+        """Return whether to save after a step that is not the last."""
+        return self.save_every > 0 and step % self.save_every == 0
+
+
+@dataclass(frozen=True)
+class FineTuningSettings:
+    """How to fine-tune a classifier. Raises SettingError for a value out of range."""
+
+    epochs: int = option("Passes over the training rows.", Integer(3, low=1))
+    lr: float = option("Highest learning rate.", Number(5e-5, low=0.0, above=True))
+    batch_size: int = option("Texts in a batch.", Integer(16, low=1))
+    max_length: int | None = option(
+        "Most tokens of a text; what is longer is cut.",
+        Integer(None, low=3),
+        shown="128, or all that the model has places for",
+    )
+    held_out: float = option("Share of the rows to hold out.", HELD_OUT)
+    seed: int = option(
+        "Seed of split, new weights, dropout and order of the rows.", Integer(0, low=0)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,117 @@
+"""What can be set: which data, and how to train. Each option of `train mlp` is said here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from twingrad.core.errors import SettingError
+from twingrad.core.spec import Choice, Integer, Number
+from twingrad.models.command_options import check, option
+from twingrad.models.splits import HELD_OUT
+
+BUILT_IN = ("breast-cancer", "points")
+POINTS = 175  # training points, of which NOISE are labelled against the rule
+NOISE = Fraction(10, 175)
+LABEL = "label"
+DTYPES = ("float32", "float64")
+LEARNING_RATES = {"adamw": 0.01, "sgd": 0.1}
+
+
+def parse_share(text: str) -> Fraction:
+    """Return a share written as 10/175 or as 0.05; raise SettingError for anything else."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise SettingError(
+            f"must be a share such as 10/175 or 0.05; got {text!r}", "noise"
+        ) from None
+
+
+def parse_hidden(text: str) -> tuple[int, ...]:
+    """Return the widths in text such as "5,3"; an empty text means no hidden layer.
+
+    Raises SettingError.
+    """
+    if not text.strip():
+        return ()
+    widths = []
+    for part in text.split(","):
+        digits = part.strip()
+        # Up to 9 digits: int() itself refuses thousands of them.
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) >= 1):
+            raise SettingError(
+                f"must be widths >= 1 with commas between them, such as 5,3; got {text!r}",
+                "hidden",
+            )
+        widths.append(int(digits))
+    return tuple(widths)
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which data set, and what is held out of it. Raises SettingError for what does not fit."""
+
+    data: str = option("Data: breast-cancer, points, or a CSV file with a header.", BUILT_IN[0])
+    label: str | None = option("Label column of a CSV file.", None, shown=LABEL)
+    points: int | None = option(
+        "Training points of --data points.", Integer(None, low=2), shown=str(POINTS)
+    )
+    noise: Fraction | None = option(
+        "Share of the training labels of --data points to flip.",
+        None,
+        read=parse_share,
+        shown="10/175",
+    )
+    held_out: float = option("Share of the rows to hold out.", HELD_OUT)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in ("points", "noise"):
+            if getattr(self, name) is not None and self.data != "points":
+                raise SettingError(f"is for data 'points'; got data {self.data!r}", name)
+        if self.label is not None and self.data in BUILT_IN:
+            raise SettingError(f"is for a CSV file; got data {self.data!r}", "label")
+
+
+@dataclass(frozen=True)
+class MlpSettings:
+    """How to train a perceptron. Raises SettingError for a value out of range.
+
+    `lr` and `weight_decay` of None stand for the default of the optimizer and of the data.
+    """
+
+    hidden: tuple[int, ...] = option(
+        "Widths of the hidden layers; '' for none.", (5, 3), read=parse_hidden, shown="5,3"
+    )
+    optimizer: str = option("Optimizer: adamw or sgd.", Choice("adamw", tuple(LEARNING_RATES)))
+    lr: float | None = option(
+        "Learning rate.", Number(None, low=0.0), shown="0.01 with adamw, 0.1 with sgd"
+    )
+    weight_decay: float | None = option(
+        "Weight decay.",
+        Number(None, low=0.0),
+        shown="adamw: 2 for breast-cancer, else 0.01; sgd: 0",
+    )
+    momentum: float | None = option("Momentum of sgd.", Number(None, low=0.0), shown="0")
+    epochs: int = option("Most passes over the training rows.", Integer(1000, low=1))
+    patience: int = option(
+        "Epochs without a better whole-set training loss, after which to stop.",
+        Integer(30, low=1),
+    )
+    min_delta: float = option(
+        "How much of the best loss a better one must gain.",
+        Number(1e-3, low=0.0, high=1.0, below=True),
+    )
+    batch_size: int = option("Rows in a batch.", Integer(32, low=1))
+    seed: int = option(
+        "Seed of points, split, first weights and order of the rows.", Integer(0, low=0)
+    )
+    dtype: str = option("Numbers to compute in: float32 or float64.", Choice("float32", DTYPES))
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise SettingError(
+                f"is for optimizer 'sgd'; got optimizer {self.optimizer!r}", "momentum"
+            )
