@@ -13,19 +13,22 @@ import pytest
 import torch
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from twingrad.core.catalogue import LAYERS, OPTIMIZERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS, everything
+from twingrad.core.command_options import made, options_of
 from twingrad.core.errors import BackendError, TwingradError
 from twingrad.core.foreign import supports
 from twingrad.core.operations import OPERATIONS
-from twingrad.core.registry import backends, load_backend
+from twingrad.core.registry import backends
 from twingrad.core.spec import LayerSpec, OptimizerSpec
-from twingrad.parity_tests.judge import options
 from twingrad.parity_tests.judge.checks import Disagreement
-from twingrad.parity_tests.judge.record import RECORD
+from twingrad.parity_tests.judge.options import DTYPES, FAILURES, FLAGS_OF_PYTEST, Options
+from twingrad.parity_tests.judge.session import Session
+from twingrad.parity_tests.laws.table import laws_of
 from twingrad.parity_tests.runs import replay
 
+SESSION = pytest.StashKey[Session]()
+FAILED = pytest.StashKey[set[str | None]]()  # the layers that have broken a law in this process
 OURS = ("numpy", "torch")
-FAILED: set[str | None] = set()  # the layers that have broken a law in this process
 # The laws that ask nothing of a backend but layers and optimizers: those for other people's.
 FOR_ANY_BACKEND = (
     "test_forward",
@@ -45,14 +48,13 @@ EXAMPLES_KEPT = Path(".hypothesis") / "twingrad"  # what failed before
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("twingrad")
-    defaults = options.Options()
-    group.addoption("--layers", default="", help="only these layers, separated by commas")
-    group.addoption("--dtype", default=",".join(defaults.dtypes), help="only these dtypes")
-    group.addoption("--profile", default=None, help=f"one of {', '.join(options.PROFILES)}")
-    group.addoption("--examples", type=int, help="cases for each law; default: the profile's")
-    group.addoption("--backend", default=defaults.backend, help="the backend under test")
-    group.addoption("--reference", default=None, help="the backend beside it")
-    group.addoption("--calibrating", action="store_true", help="keep the worst cases whole")
+    for one in options_of(Options):
+        if one.field in FLAGS_OF_PYTEST:
+            continue
+        how: dict[str, Any] = (
+            {"action": "store_true"} if one.type is bool else {"type": one.type, "default": None}
+        )
+        group.addoption(one.flag, help=one.spelling.help, **how)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,26 +62,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "about(*names): the layers of a law that is not run for every spec"
     )
     config.addinivalue_line("markers", "ours: of our own kernels or oracles, and no other backend")
+    config.addinivalue_line("markers", "share(n): the law takes one in n of a run's examples")
+    given = {
+        one.field: config.getoption(one.flag)
+        for one in options_of(Options)
+        if one.field not in FLAGS_OF_PYTEST
+    }
     try:
-        profile = options.parse_profile(config.getoption("--profile") or options.default_profile())
-        backend = config.getoption("--backend")
-        chosen = options.Options(
-            options.parse_layers(config.getoption("--layers")),
-            options.parse_dtypes(config.getoption("--dtype")),
-            config.getoption("--examples") or options.PROFILES[profile],
-            _seed(config),
-            backend,
-            config.getoption("--reference") or ("numpy" if backend == "torch" else "torch"),
-            profile,
-            config.getoption("--calibrating"),
-        )
+        chosen = made(Options, given | {"seed": _seed(config)})
         # A missing backend is an error here: a law that is skipped proves nothing.
         backends()  # refuses a backend that takes the name of another
-        for name in chosen.backends:
-            load_backend(name)
+        session = config.stash[SESSION] = Session(chosen)
+        assert session.backends
     except TwingradError as error:
         raise pytest.UsageError(str(error)) from None
-    options.use(chosen)
+    config.stash[FAILED] = set()
     if "OMP_NUM_THREADS" not in os.environ and "torch" in chosen.backends:
         # A core for each worker; and how torch cuts its sums hangs on the number of threads.
         torch.set_num_threads(1)
@@ -102,6 +99,12 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("twingrad")
 
 
+@pytest.fixture(scope="session")
+def session(request: pytest.FixtureRequest) -> Session:
+    """Return what this run was asked for, and its record."""
+    return request.config.stash[SESSION]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Shrink one counterexample for each layer, not one for each law that the layer breaks.
 
@@ -111,16 +114,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if hypothesis.is_hypothesis_test(law):
         own = law._hypothesis_internal_use_settings
         phases = set(own.phases)
-        if _subject(item) in FAILED:
+        if _subject(item) in item.config.stash[FAILED]:
             phases -= {hypothesis.Phase.shrink, hypothesis.Phase.explain}
-        law._hypothesis_internal_use_settings = hypothesis.settings(own, phases=tuple(phases))
+        share = item.get_closest_marker("share")
+        examples = own.max_examples
+        if share is not None:
+            examples = max(item.config.stash[SESSION].options.examples // share.args[0], 1)
+        law._hypothesis_internal_use_settings = hypothesis.settings(
+            own, phases=tuple(phases), max_examples=examples
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    chosen = options.options()
+    session = metafunc.config.stash[SESSION]
+    if "sentence" in metafunc.fixturenames:
+        _for_each_property(metafunc, session)
+        return
     takes_dtype = "dtype" in metafunc.fixturenames
     for argument, specs in (
-        ("spec", LAYERS | OPERATIONS),
+        ("spec", {**LAYERS, **OPERATIONS}),
         ("layer", LAYERS),
         ("optimizer", OPTIMIZERS),
     ):
@@ -130,9 +142,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pairs = [
             (spec, dtype)
             for name, spec in named.items()
-            if not chosen.layers or name in chosen.layers
-            for dtype in (chosen.dtypes if takes_dtype else ("float64",))
-            if _is_supported(name, dtype)
+            if session.options.wants(name)
+            for dtype in (session.options.dtypes if takes_dtype else ("float64",))
+            if _is_supported(session, dtype, name)
         ]
         if takes_dtype:
             ids = [f"{spec.name}-{dtype}" for spec, dtype in pairs]
@@ -141,11 +153,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(argument, [spec for spec, _ in pairs], ids=lambda spec: spec.name)
         return
     if takes_dtype:
-        metafunc.parametrize("dtype", chosen.dtypes)
+        metafunc.parametrize("dtype", session.options.dtypes)
 
 
-def _is_supported(name: str, dtype: str) -> bool:
-    return all(supports(load_backend(b), name, dtype) for b in options.options().backends)
+def _for_each_property(metafunc: pytest.Metafunc, session: Session) -> None:
+    """One test for each law of the pages in laws/, and each dtype that it is about."""
+    metafunc.parametrize(
+        ("subject", "sentence", "in_dtype"),
+        [
+            pytest.param(
+                subject,
+                sentence,
+                dtype,
+                id=f"{name}-{sentence}-{dtype}",
+                marks=pytest.mark.about(name),
+            )
+            for name, subject in everything().items()
+            if session.options.wants(name)
+            for sentence, law in laws_of(subject).items()
+            for dtype in law.dtypes or DTYPES
+            if dtype in session.options.dtypes and _is_supported(session, dtype, name, *law.uses)
+        ],
+    )
+
+
+def _is_supported(session: Session, dtype: str, *names: str) -> bool:
+    return all(
+        supports(backend, name, dtype) for backend in session.backends.values() for name in names
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -156,7 +191,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_wanted(item: pytest.Item) -> bool:
-    chosen = options.options()
+    session = item.config.stash[SESSION]
+    chosen = session.options
     if Path(__file__).resolve().parent not in item.path.resolve().parents:
         return not chosen.layers
     is_foreign = not set(chosen.backends) <= set(OURS)
@@ -167,8 +203,7 @@ def _is_wanted(item: pytest.Item) -> bool:
     names = _names(item)
     spec = _spec_of(item)
     if spec is None and names:
-        wanted = not chosen.layers or bool(set(names) & set(chosen.layers))
-        return wanted and all(_is_supported(name, "float64") for name in names)
+        return any(map(chosen.wants, names)) and _is_supported(session, "float64", *names)
     if spec is None:
         return not chosen.layers and not is_foreign
     return True
@@ -180,15 +215,16 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     report = yield
     if report.when == "call":
-        rows = RECORD.drain()
+        session = item.config.stash[SESSION]
+        rows = session.record.drain(session.options.calibrating)
         if report.failed:
-            FAILED.add(_subject(item))
+            item.config.stash[FAILED].add(_subject(item))
         error = call.excinfo.value if call.excinfo else None
-        found = [_finding(one) for one in disagreements(error)]
+        found = [_finding(one, session.options) for one in disagreements(error)]
         for entry in found:
             report.sections.append(("run this case again", entry["replay"]))
         # What a backend returned in a wrong form is told once for each layer, as a wrong number is.
-        backend = options.options().backend
+        backend = session.options.backend
         found += [
             {"text": str(one), "replay": "", "tensor": "", "wrong": [backend], "worse": []}
             for one in _leaves(error)
@@ -206,12 +242,12 @@ def pytest_runtest_makereport(
     return report
 
 
-def _finding(disagreement: Disagreement) -> dict[str, Any]:
+def _finding(disagreement: Disagreement, options: Options) -> dict[str, Any]:
     """Return a disagreement as data, its case written to a file that can be run again."""
     finding = disagreement.finding
     text = str(disagreement)
-    path = replay.save(finding.source, options.FAILURES, text.splitlines()[0])
-    again = f"twingrad parity --replay {path}"
+    path = replay.save(finding.source, FAILURES, text.splitlines()[0])
+    again = options.replay_command(path, finding.subject)
     text = f"{text}\n or: {again}"
     sides = {"wrong": finding.wrong, "worse": finding.worse}
     return {"text": text, "replay": again, "tensor": finding.what} | sides

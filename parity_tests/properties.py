@@ -24,9 +24,10 @@ from twingrad.core.operations import OPERATIONS
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays, LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge.bounds import derived
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.options import DTYPES
 from twingrad.parity_tests.judge.oracle import precise
-from twingrad.parity_tests.judge.strategies import Case, cases, large_cases, optimizer_settings
+from twingrad.parity_tests.judge.strategies import cases, large_cases, optimizer_settings
 
 Inputs = dict[str, Any]  # arrays by name, or None for one that is left out
 

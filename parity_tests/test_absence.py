@@ -6,28 +6,30 @@ import numpy as np
 import pytest
 
 import twingrad as tg
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 
 NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize("junk", [1.0, NAN, INF])
-def test_nothing_is_left_at_p_1(junk: float, dtype: str) -> None:
+def test_nothing_is_left_at_p_1(junk: float, dtype: str, session: Session) -> None:
     """Whatever `keep` says, and whatever stands in x or flows in."""
     x = np.array([junk, -junk, 2.0], dtype)
     for keep in (np.ones(3, bool), np.zeros(3, bool)):
-        for name in options().backends:
+        for name in session.options.backends:
             inputs = {"x": x, "keep": keep}
             y, grads = tg.vjp("dropout", inputs, x, backend=name, p=1.0)
             np.testing.assert_array_equal(y, np.zeros(3, dtype), name, strict=True)
             np.testing.assert_array_equal(grads["x"], np.zeros(3, dtype), name, strict=True)
 
 
-def test_an_infinite_value_that_all_see_spoils_its_own_feature(dtype: str) -> None:
+def test_an_infinite_value_that_all_see_spoils_its_own_feature(
+    dtype: str, session: Session
+) -> None:
     """Without a mask nothing has to be kept out, so nothing beside it is touched."""
     inputs = {name: np.ones((2, 3), dtype) for name in ("query", "key", "value")}
     inputs["value"][0, 1] = INF
-    for name in options().backends:
+    for name in session.options.backends:
         y = tg.forward("attention", inputs, backend=name)
         np.testing.assert_array_equal(y, np.array([[1, INF, 1]] * 2, dtype), name)
 
@@ -35,7 +37,7 @@ def test_an_infinite_value_that_all_see_spoils_its_own_feature(dtype: str) -> No
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("ignored", [[True, False, False], [True, True, True]])
 def test_what_is_ignored_is_absent_and_gets_no_gradient(
-    ignored: list[bool], reduction: str, dtype: str
+    ignored: list[bool], reduction: str, dtype: str, session: Session
 ) -> None:
     """NaN and infinity in logits whose targets are not counted."""
     rng = np.random.default_rng(41)
@@ -44,7 +46,7 @@ def test_what_is_ignored_is_absent_and_gets_no_gradient(
     junk[0], junk[1:][ignored[1:]] = [NAN, INF, -INF, 0], NAN
     grad_y = np.ones((), dtype)
     settings = {"reduction": reduction, "label_smoothing": 0.25}
-    for name in options().backends:
+    for name in session.options.backends:
         plain, spoilt = (
             tg.vjp("cross_entropy", {"x": each, "target": target}, grad_y, name, **settings)
             for each in (x, junk)
@@ -54,11 +56,11 @@ def test_what_is_ignored_is_absent_and_gets_no_gradient(
         assert not plain[1]["x"][ignored].any(), name
 
 
-def test_a_class_of_weight_0_has_no_part_even_if_it_is_absent(dtype: str) -> None:
+def test_a_class_of_weight_0_has_no_part_even_if_it_is_absent(dtype: str, session: Session) -> None:
     """0 * inf is NaN: a part of 0 is left out."""
     x = np.array([[1, -INF, 2]], dtype)
     inputs = {"x": x, "target": np.array([0]), "weight": np.array([1, 0, 1], dtype)}
-    for name in options().backends:
+    for name in session.options.backends:
         y, grads = tg.vjp(
             "cross_entropy", inputs, np.ones((), dtype), backend=name, label_smoothing=0.5
         )
@@ -70,7 +72,7 @@ def test_a_class_of_weight_0_has_no_part_even_if_it_is_absent(dtype: str) -> Non
 @pytest.mark.parametrize("large", ["key", "value"])
 @pytest.mark.parametrize("causal", [False, True])
 def test_what_is_masked_changes_no_gradient_however_large_it_is(
-    large: str, causal: bool, dtype: str
+    large: str, causal: bool, dtype: str, session: Session
 ) -> None:
     """The largest number there is, whose product with the upstream gradient overflows."""
     rng = np.random.default_rng(37)
@@ -81,7 +83,7 @@ def test_what_is_masked_changes_no_gradient_however_large_it_is(
     grad_y = 10 * rng.standard_normal((2, 3, 5)).astype(dtype)
     spoilt = inputs | {large: inputs[large].copy()}
     spoilt[large][:, -1] = np.copysign(np.finfo(dtype).max, rng.standard_normal(5))
-    for name in options().backends:
+    for name in session.options.backends:
         plain, changed = (
             tg.vjp("attention", each, grad_y, name, causal=causal) for each in (inputs, spoilt)
         )
@@ -91,7 +93,7 @@ def test_what_is_masked_changes_no_gradient_however_large_it_is(
 
 
 @pytest.mark.parametrize("spoilt", ["query", "key", "value"])
-def test_a_nan_that_is_seen_spoils_the_gradients(spoilt: str, dtype: str) -> None:
+def test_a_nan_that_is_seen_spoils_the_gradients(spoilt: str, dtype: str, session: Session) -> None:
     """Causal, with a NaN at the end: the last query's gradient, and those of all that it sees.
 
     The gradient of the NaN itself is not asked for: there is no derivative there.
@@ -104,7 +106,7 @@ def test_a_nan_that_is_seen_spoils_the_gradients(spoilt: str, dtype: str) -> Non
     for array in (*inputs.values(), grad_y):
         array.setflags(write=False)
     last = np.arange(5) == 4
-    for name in options().backends:
+    for name in session.options.backends:
         y, grads = tg.vjp("attention", inputs, grad_y, backend=name, causal=True)
         wrong = {"y": y, **grads}
         spoilt_rows = {"y": last, "query": last, "key": last | True, "value": last | True}

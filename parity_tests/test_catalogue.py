@@ -18,9 +18,9 @@ import twingrad as tg
 from twingrad.core.spec import Array, OptimizerSpec
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.bounds import FUNCTION, bounds
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import check_forward, check_gradient
-from twingrad.parity_tests.judge.options import options
-from twingrad.parity_tests.judge.strategies import Case
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.test_layouts import LAYOUTS
 
 INF = float("inf")
@@ -203,7 +203,9 @@ def test_every_law_of_this_file_is_in_a_row() -> None:
 
 @pytest.mark.about("attention")
 @pytest.mark.parametrize("score", [-(2.0**14), -(2.0**28), 2.0**28])
-def test_value_gradients_add_up_to_the_upstream_gradient(score: float, dtype: str) -> None:
+def test_value_gradients_add_up_to_the_upstream_gradient(
+    score: float, dtype: str, session: Session
+) -> None:
     """Scores far from 0 (cf. pytorch#133671, pytorch#110213): equal ones still share equally.
 
     Each value gets a quarter of the upstream gradient from each query, bit for bit.
@@ -215,7 +217,7 @@ def test_value_gradients_add_up_to_the_upstream_gradient(score: float, dtype: st
     grad_y = np.array([-3, 1, 7], dtype).reshape(1, 1, 3, 1)
     for mask in (None, np.ones((3, 4), bool)):
         inputs = {"query": query, "key": key, "value": value, "mask": mask}
-        for backend in options().backends:
+        for backend in session.options.backends:
             _, grads = tg.vjp("attention", inputs, grad_y, backend=backend, scale=1.0)
             share = grad_y.sum(axis=2, keepdims=True) / 4
             np.testing.assert_array_equal(
@@ -224,10 +226,10 @@ def test_value_gradients_add_up_to_the_upstream_gradient(score: float, dtype: st
 
 
 @pytest.mark.about("attention")
-def test_asking_for_weights_does_not_change_the_output() -> None:
+def test_asking_for_weights_does_not_change_the_output(session: Session) -> None:
     """A fully masked row, with weights and without (pytorch#103749, #103963, #160064)."""
     x, hidden = normal(2, 2, 3, 8), np.array([[False, True, False], [True, True, True]])
-    for backend in options().backends:
+    for backend in session.options.backends:
         module = tg.MultiHeadAttention(8, 2, batch_first=True)
         model = tg.build(module, backend, dtype="float64")
         outputs = [
@@ -242,7 +244,7 @@ def test_asking_for_weights_does_not_change_the_output() -> None:
 
 @pytest.mark.about("attention")
 @pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
-def test_attention_to_no_keys_is_0(lead: tuple[int, ...], dtype: str) -> None:
+def test_attention_to_no_keys_is_0(lead: tuple[int, ...], dtype: str, session: Session) -> None:
     """Zero keys (measured): nothing to attend to gives 0, whichever way it comes about."""
     inputs = {
         "query": normal(3, *lead, 2, 3, dtype=dtype),
@@ -250,7 +252,7 @@ def test_attention_to_no_keys_is_0(lead: tuple[int, ...], dtype: str) -> None:
         "value": np.empty((*lead, 0, 5), dtype),
     }
     grad_y = normal(4, *lead, 2, 5, dtype=dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         for more in ({}, {"mask": np.ones((2, 0), bool)}):
             for causal in (False, True):
                 y, grads = tg.vjp(
@@ -267,12 +269,14 @@ def test_attention_to_no_keys_is_0(lead: tuple[int, ...], dtype: str) -> None:
 
 @pytest.mark.about("gelu")
 @pytest.mark.parametrize("form", ["none", "tanh"])
-def test_gelu_of_a_negative_number_is_never_positive(form: str, dtype: str) -> None:
+def test_gelu_of_a_negative_number_is_never_positive(
+    form: str, dtype: str, session: Session
+) -> None:
     """GELU's left tail (pytorch#187806, pytorch#189804): its sign and its bound hold there."""
     x = -np.geomspace(1e-30, 1e30, 2001).astype(dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         assert np.all(tg.forward("gelu", {"x": x}, backend=backend, approximate=form) <= 0), backend
-    check_forward(case("gelu", {"x": x}, approximate=form))
+    check_forward(case("gelu", {"x": x}, approximate=form), session)
 
 
 @pytest.mark.about("gelu", "tanh", "sigmoid")
@@ -303,10 +307,10 @@ def test_handwritten_tails_and_slopes_keep_their_digits(
 
 
 @pytest.mark.about("gelu")
-def test_the_two_forms_of_gelu_are_two() -> None:
+def test_the_two_forms_of_gelu_are_two(session: Session) -> None:
     """The erf and tanh forms mixed up (transformers and others): they are 4.7e-4 apart."""
     x = np.linspace(-5, 5, 20_001)
-    for backend in options().backends:
+    for backend in session.options.backends:
         exact, tanh = (
             tg.forward("gelu", {"x": x}, backend=backend, approximate=form)
             for form in ("none", "tanh")
@@ -315,7 +319,7 @@ def test_the_two_forms_of_gelu_are_two() -> None:
 
 
 @pytest.mark.about("tanh", "sigmoid")
-def test_tanh_and_sigmoid_stay_in_their_range() -> None:
+def test_tanh_and_sigmoid_stay_in_their_range(session: Session) -> None:
     """A tanh above 1 in a vectorised kernel (tensorflow#55394): never, on a grid of all floats."""
     bits = np.arange(0, 2**32, 2**14, dtype=np.uint64).astype(np.uint32)
     near = np.linspace(-100, 100, 200_001).astype(np.float32)
@@ -324,7 +328,7 @@ def test_tanh_and_sigmoid_stay_in_their_range() -> None:
     for dtype in (np.float16, np.float32):
         points = np.arange(2**16, dtype=np.uint16).view(np.float16) if dtype == np.float16 else x
         points = points[np.isfinite(points)]
-        for backend in options().backends:
+        for backend in session.options.backends:
             tanh = tg.forward("tanh", {"x": points}, backend=backend)
             sigmoid = tg.forward("sigmoid", {"x": points}, backend=backend)
             assert np.abs(tanh).max() == 1, backend
@@ -332,12 +336,12 @@ def test_tanh_and_sigmoid_stay_in_their_range() -> None:
 
 
 @pytest.mark.about("sigmoid")
-def test_a_sigmoid_below_the_normal_numbers_is_right_or_0() -> None:
+def test_a_sigmoid_below_the_normal_numbers_is_right_or_0(session: Session) -> None:
     """Sigmoid where e^x is subnormal (measured): half a unit off, or flushed to 0, never more."""
     x = -np.linspace(87.4, 110, 2001).astype(np.float32)
     right = oracle.output(case("sigmoid", {"x": x}))
     smallest = float(np.finfo(np.float32).smallest_subnormal)
-    for backend in options().backends:
+    for backend in session.options.backends:
         y = tg.forward("sigmoid", {"x": x}, backend=backend).astype(np.float64)
         # e^x itself is a function of FUNCTION roundings, here of at most 23 bits.
         close = np.abs(y - right) <= smallest + FUNCTION * np.finfo(np.float32).eps * right
@@ -345,10 +349,10 @@ def test_a_sigmoid_below_the_normal_numbers_is_right_or_0() -> None:
 
 
 @pytest.mark.about("tanh")
-def test_tanh_of_float16_reaches_1() -> None:
+def test_tanh_of_float16_reaches_1(session: Session) -> None:
     """float16 tanh that ends at 0.9985 (numpy#30821): it is 1 wherever 1 is nearest."""
     x = np.linspace(4.6, 65504, 4001).astype(np.float16)
-    for backend in options().backends:
+    for backend in session.options.backends:
         for sign in (-1, 1):
             y = tg.forward("tanh", {"x": sign * x}, backend=backend)
             np.testing.assert_array_equal(y, np.full(4001, sign, np.float16), backend)
@@ -359,7 +363,7 @@ def test_tanh_of_float16_reaches_1() -> None:
 
 @pytest.mark.about("cross_entropy")
 @pytest.mark.parametrize("why", ["ignored", "weights of 0", "no rows"])
-def test_the_cross_entropy_of_nothing_counted_is_0(why: str, dtype: str) -> None:
+def test_the_cross_entropy_of_nothing_counted_is_0(why: str, dtype: str, session: Session) -> None:
     """And its gradient: never 0 / 0."""
     x, target = np.array([[1.0, -2.0, 0.5]] * 2, dtype), np.array([1, 0])
     inputs: dict[str, Any] = {"x": x, "target": target}
@@ -369,7 +373,7 @@ def test_the_cross_entropy_of_nothing_counted_is_0(why: str, dtype: str) -> None
         inputs["weight"] = np.array([0, 0, 1], dtype)
     else:
         inputs = {"x": x[:0], "target": target[:0]}
-    for name in options().backends:
+    for name in session.options.backends:
         for reduction in ("mean", "sum"):
             y, grads = tg.vjp(
                 "cross_entropy", inputs, np.ones((), dtype), backend=name, reduction=reduction
@@ -379,10 +383,10 @@ def test_the_cross_entropy_of_nothing_counted_is_0(why: str, dtype: str) -> None
 
 
 @pytest.mark.about("embedding")
-def test_gradients_of_an_id_add_up_in_16_bits() -> None:
+def test_gradients_of_an_id_add_up_in_16_bits(session: Session) -> None:
     """5,000 ones, where 2,048 is the last number that one more changes in float16."""
     inputs = {"ids": np.zeros(5000, np.int64), "weight": np.zeros((2, 1), np.float16)}
-    for name in options().backends:
+    for name in session.options.backends:
         grad_y = np.ones((5000, 1), np.float16)
         _, grads = tg.vjp("embedding", inputs, grad_y, backend=name)
         np.testing.assert_array_equal(grads["weight"], np.array([[5000], [0]], np.float16), name)
@@ -390,13 +394,13 @@ def test_gradients_of_an_id_add_up_in_16_bits() -> None:
 
 @pytest.mark.about("bce_with_logits")
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_a_pos_weight_of_1_changes_nothing(reduction: str, dtype: str) -> None:
+def test_a_pos_weight_of_1_changes_nothing(reduction: str, dtype: str, session: Session) -> None:
     """BCE with pos_weight NaN where it is finite without (pytorch#13773): equal, bit for bit."""
     x = normal(5, 64, dtype=dtype) * np.asarray([1, 100, 1e4, 1e10] * 16, dtype)
     inputs = {"x": x, "target": np.random.default_rng(6).random(64).astype(dtype)}
     ones = {"pos_weight": np.ones(1, dtype)}
     grad_y = normal(7, *(x.shape if reduction == "none" else ()), dtype=dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         results = [
             tg.vjp("bce_with_logits", inputs | more, grad_y, backend=backend, reduction=reduction)
             for more in ({}, ones)
@@ -407,30 +411,32 @@ def test_a_pos_weight_of_1_changes_nothing(reduction: str, dtype: str) -> None:
 
 
 @pytest.mark.about("bce_with_logits")
-def test_the_loss_has_no_threshold() -> None:
+def test_the_loss_has_no_threshold(session: Session) -> None:
     """Softplus with a threshold of 20 (measured): log(1 + e^-x) is there beyond it, too."""
     x = np.concatenate([np.linspace(19.9, 20.1, 201), np.linspace(-40, 40, 401)])
     for target in (0.0, 1.0):
         tried = case("bce_with_logits", {"x": x, "target": np.full_like(x, target)})
-        check_gradient(tried)
+        check_gradient(tried, session)
         each = case(
             "bce_with_logits", {"x": x, "target": np.full_like(x, target)}, reduction="none"
         )
-        check_forward(each)
+        check_forward(each, session)
         # A softplus that is x beyond 20 would be caught.
         linear = np.where(x > 20, x - x * target, oracle.output(each).astype(np.float64))
         assert np.any(np.abs(linear - oracle.output(each)) > bounds(each)["y"])
 
 
 @pytest.mark.about("bce_with_logits")
-def test_a_mean_over_unequal_parts_weighs_them_by_their_counts(dtype: str) -> None:
+def test_a_mean_over_unequal_parts_weighs_them_by_their_counts(
+    dtype: str, session: Session
+) -> None:
     """Accumulated gradients (transformers#34191, pytorch#37359): parts of 3 and 13 of 16 losses.
 
     The gradient of the whole mean is that of the parts' sums over the global count.
     """
     x, target = normal(8, 16, dtype=dtype), (normal(9, 16) > 0).astype(dtype)
     count = np.asarray(1 / 16, dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         _, whole = tg.vjp(
             "bce_with_logits", {"x": x, "target": target}, np.ones((), dtype), backend=backend
         )
@@ -449,12 +455,12 @@ def test_a_mean_over_unequal_parts_weighs_them_by_their_counts(dtype: str) -> No
 
 @pytest.mark.about("softmax", "log_softmax")
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_a_logit_of_plus_infinity_spoils_its_own_row(name: str) -> None:
+def test_a_logit_of_plus_infinity_spoils_its_own_row(name: str, session: Session) -> None:
     """A row with +inf (pytorch#6864, pytorch#31829): NaN there, and nowhere else."""
     x, grad_y = normal(10, 3, 4), normal(11, 3, 4)
     clean = x.copy()
     x[1, 2] = INF
-    for backend in options().backends:
+    for backend in session.options.backends:
         y, grads = tg.vjp(name, {"x": x}, grad_y, backend=backend)
         expected, expected_grads = tg.vjp(name, {"x": clean}, grad_y, backend=backend)
         assert np.isnan(y[1]).all(), backend
@@ -468,12 +474,12 @@ def test_a_logit_of_plus_infinity_spoils_its_own_row(name: str) -> None:
 
 @pytest.mark.about("layer_norm")
 @pytest.mark.parametrize("mean", [0.0, 2e3, 1e6])
-def test_layer_norm_keeps_its_digits_at_a_large_mean(mean: float) -> None:
+def test_layer_norm_keeps_its_digits_at_a_large_mean(mean: float, session: Session) -> None:
     """One-pass variance at a large mean (pytorch#51102, #40302, #190491): two passes are right."""
     x = normal(12, 5, 100, dtype="float32") + np.float32(mean)
     tried = case("layer_norm", {"x": x})
-    check_forward(tried)
-    check_gradient(tried)
+    check_forward(tried, session)
+    check_gradient(tried, session)
     if mean:
         # E(x^2) - E(x)^2 in float32, which the bound must tell from rounding.
         square = (x * x).mean(axis=-1, keepdims=True) - x.mean(axis=-1, keepdims=True) ** 2
@@ -483,11 +489,11 @@ def test_layer_norm_keeps_its_digits_at_a_large_mean(mean: float) -> None:
 
 
 @pytest.mark.about("layer_norm")
-def test_layer_norm_of_large_float16_numbers_does_not_overflow() -> None:
+def test_layer_norm_of_large_float16_numbers_does_not_overflow(session: Session) -> None:
     """Squares beyond float16 (measured): sums are taken in at least float32."""
     x = (normal(13, 4, 32) * 2e4).clip(-65504, 65504).astype(np.float16)
     tried = case("layer_norm", {"x": x})
-    for backend in options().backends:
+    for backend in session.options.backends:
         y, grads = tg.vjp("layer_norm", {"x": x}, tried.grad_y, backend=backend)
         # Rounded once or twice in float16; the rest is done in float32.
         assert units(y, oracle.output(tried)).max() <= 1, backend
@@ -495,13 +501,13 @@ def test_layer_norm_of_large_float16_numbers_does_not_overflow() -> None:
 
 
 @pytest.mark.about("layer_norm")
-def test_eps_stands_inside_the_root(dtype: str) -> None:
+def test_eps_stands_inside_the_root(dtype: str, session: Session) -> None:
     """BERT's 1e-12, torch's 1e-5, and eps outside (transformers#15332, pyg#2917).
 
     A row of -1 and 1 has variance 1, so that eps = 3 halves it: 1 / sqrt(1 + 3).
     """
     x = np.array([[-1, 1]], dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         y = tg.forward("layer_norm", {"x": x}, backend=backend, eps=3.0)
         np.testing.assert_array_equal(y, x / 2, backend)
         bare = tg.forward("layer_norm", {"x": x}, backend=backend, eps=0.0)
@@ -511,7 +517,9 @@ def test_eps_stands_inside_the_root(dtype: str) -> None:
 
 @pytest.mark.about("layer_norm")
 @pytest.mark.parametrize("eps", [1e-12, 1e-5])
-def test_layer_norm_gradients_are_right_at_every_scale(eps: float, dtype: str) -> None:
+def test_layer_norm_gradients_are_right_at_every_scale(
+    eps: float, dtype: str, session: Session
+) -> None:
     """A wrong backward that a variance of 1 hides (FlagGems#5222, llm.c#428, pytorch#57796)."""
     for number, scale in enumerate([1e-6, 1e-3, 1.0, 1e3, 1e6]):
         inputs = {
@@ -519,15 +527,15 @@ def test_layer_norm_gradients_are_right_at_every_scale(eps: float, dtype: str) -
             "weight": normal(20, 6, dtype=dtype),
             "bias": normal(21, 6, dtype=dtype),
         }
-        check_gradient(case("layer_norm", inputs, eps=eps))
+        check_gradient(case("layer_norm", inputs, eps=eps), session)
 
 
 @pytest.mark.about("layer_norm", "linear")
-def test_float16_gradients_of_parameters_are_added_in_more_digits() -> None:
+def test_float16_gradients_of_parameters_are_added_in_more_digits(session: Session) -> None:
     """Parameter gradients added in a low precision (openxla/xla#8225): 5000 ones are 5000."""
     x, ones = np.tile(np.array([-1, 1], np.float16), (5000, 1)), np.ones(2, np.float16)
     grad_y = np.ones((5000, 2), np.float16)
-    for backend in options().backends:
+    for backend in session.options.backends:
         inputs = {"x": x, "weight": ones, "bias": ones}
         _, grads = tg.vjp("layer_norm", inputs, grad_y, backend=backend, eps=0.0)
         np.testing.assert_array_equal(grads["weight"], [-5000, 5000], backend)
@@ -550,20 +558,20 @@ SLOPES: dict[str, Callable[[Array, Array], tuple[Any, Any]]] = {
 
 
 @pytest.mark.about("getitem")
-def test_a_row_that_is_picked_often_gets_the_whole_sum() -> None:
+def test_a_row_that_is_picked_often_gets_the_whole_sum(session: Session) -> None:
     """Gradients of picked rows (mxnet#17703): 200,000 times 0.1 is 20,000 within the bound."""
     index = (np.zeros(200_000, np.int64),)
     tried = case("getitem", {"x": np.ones((2, 1), np.float32)}, index=index)
     grad_y = np.full((200_000, 1), 0.1, np.float32)
-    check_gradient(Case(tried.spec, tried.inputs, tried.settings, grad_y))
+    check_gradient(Case(tried.spec, tried.inputs, tried.settings, grad_y), session)
 
 
 @pytest.mark.about("getitem")
-def test_a_float16_row_that_is_picked_often_gets_the_whole_sum() -> None:
+def test_a_float16_row_that_is_picked_often_gets_the_whole_sum(session: Session) -> None:
     """Gradients of picked rows in float16 (mxnet#17703): 5000 ones are 5000, and not 2048."""
     index = (np.zeros(5000, np.int64),)
     grad_y = np.ones((5000, 1), np.float16)
-    for backend in options().backends:
+    for backend in session.options.backends:
         _, grads = tg.vjp(
             "getitem", {"x": np.ones((2, 1), np.float16)}, grad_y, backend=backend, index=index
         )
@@ -571,10 +579,10 @@ def test_a_float16_row_that_is_picked_often_gets_the_whole_sum() -> None:
 
 
 @pytest.mark.about("getitem")
-def test_an_element_picked_twice_gets_both_gradients(dtype: str) -> None:
+def test_an_element_picked_twice_gets_both_gradients(dtype: str, session: Session) -> None:
     """NumPy's x[index] += g (measured) drops what is picked again; the sums here are exact."""
     grad_y = np.array([1, 2, 4, 8, 16], dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         _, grads = tg.vjp(
             "getitem",
             {"x": np.zeros(4, dtype)},
@@ -592,7 +600,7 @@ def test_an_element_picked_twice_gets_both_gradients(dtype: str) -> None:
     [((), (3,)), ((1,), (3,)), ((2, 1), (3,)), ((4, 1, 3), (2, 1)), ((1, 1), (5, 4, 2)), ((), ())],
 )
 def test_gradients_of_stretched_inputs_are_exact_sums(
-    name: str, x_shape: tuple[int, ...], y_shape: tuple[int, ...], dtype: str
+    name: str, x_shape: tuple[int, ...], y_shape: tuple[int, ...], dtype: str, session: Session
 ) -> None:
     """Un-broadcasting (pytorch#1787, HIPS/autograd#376, nd4j#2424): sums of whole numbers."""
     rng = np.random.default_rng(14)
@@ -600,7 +608,7 @@ def test_gradients_of_stretched_inputs_are_exact_sums(
     x = rng.integers(-8, 9, x_shape).astype(dtype)
     y = rng.choice([-4.0, -2.0, 1.0, 2.0], y_shape).astype(dtype)  # divisors without rounding
     grad_y = rng.integers(-8, 9, shape).astype(dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         _, grads = tg.vjp(name, {"x": x, "y": y}, grad_y, backend=backend)
         for key, small, slope in zip("xy", (x, y), SLOPES[name](x, y), strict=True):
             full = grad_y * slope
@@ -613,22 +621,22 @@ def test_gradients_of_stretched_inputs_are_exact_sums(
 
 
 @pytest.mark.about("add", "sub", "mul", "div")
-def test_a_numpy_scalar_does_not_widen_a_tensor() -> None:
+def test_a_numpy_scalar_does_not_widen_a_tensor(session: Session) -> None:
     """A float32 array times np.float64(2) is float64 in NumPy 2 (NEP 50); a tensor stays."""
     two = np.float64(2)
-    for backend in options().backends:
+    for backend in session.options.backends:
         x = tg.tensor(np.array([1, 3], np.float32), backend, requires_grad=True)
         for y in (x * two, two * x, x / two, x + two, two - x):
             assert tg.to_numpy(y).dtype == np.float32, backend
 
 
 @pytest.mark.about("linear")
-def test_byte_order_does_not_matter() -> None:
+def test_byte_order_does_not_matter(session: Session) -> None:
     """Big-endian arrays (measured): torch.from_numpy refuses them, and a file may hold them."""
     inputs = {"x": normal(15, 3, 4), "weight": normal(16, 2, 4), "bias": normal(17, 2)}
     grad_y = normal(18, 3, 2)
     swapped = {name: x.astype(x.dtype.newbyteorder()) for name, x in inputs.items()}
-    for backend in options().backends:
+    for backend in session.options.backends:
         y, grads = tg.vjp("linear", inputs, grad_y, backend=backend)
         y2, grads2 = tg.vjp("linear", swapped, grad_y.astype(">f8"), backend=backend)
         np.testing.assert_array_equal(y2, y, backend)
@@ -637,10 +645,10 @@ def test_byte_order_does_not_matter() -> None:
 
 
 @pytest.mark.about("sqrt")
-def test_the_slope_of_a_root_at_0_is_infinite(dtype: str) -> None:
+def test_the_slope_of_a_root_at_0_is_infinite(dtype: str, session: Session) -> None:
     """Slopes at 0 (measured): that of a square root is inf, with the sign of what flows in."""
     x, grad_y = np.array([0, 4, 0], dtype), np.array([3, 8, -1], dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         y, grads = tg.vjp("sqrt", {"x": x}, grad_y, backend=backend)
         np.testing.assert_array_equal(y, [0, 2, 0], backend)
         np.testing.assert_array_equal(grads["x"], [INF, 2, -INF], backend)
@@ -650,14 +658,14 @@ def test_the_slope_of_a_root_at_0_is_infinite(dtype: str) -> None:
 
 
 @pytest.mark.about("adamw")
-def test_adamws_eps_is_added_after_the_bias_correction(dtype: str) -> None:
+def test_adamws_eps_is_added_after_the_bias_correction(dtype: str, session: Session) -> None:
     """eps hat or eps (pytorch#22628, tensorflow#35102, transformers#35504): torch's, outside.
 
     With a gradient of 1 and eps = 1 the first step is lr / (1 + 1), whatever the betas are.
     """
     weight, grad = np.zeros(2, dtype), np.array([1, -1], dtype)
     for betas in ((0.5, 0.75), (0.0, 0.0)):
-        for backend in options().backends:
+        for backend in session.options.backends:
             new, _ = tg.optimizer_step(
                 "adamw", weight, grad, backend=backend, lr=0.5, betas=betas, eps=1.0, weight_decay=0
             )
@@ -665,10 +673,10 @@ def test_adamws_eps_is_added_after_the_bias_correction(dtype: str) -> None:
 
 
 @pytest.mark.about("adamw")
-def test_a_zero_gradient_only_decays_the_weight(dtype: str) -> None:
+def test_a_zero_gradient_only_decays_the_weight(dtype: str, session: Session) -> None:
     """0 / (0 + eps) (pytorch#147437): the step is 0, and the decay is that of the weight before."""
     weight = np.array([1, -2, 4], dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         new, state = weight, None
         for power in (1, 2, 3):
             new, state = tg.optimizer_step(
@@ -678,7 +686,7 @@ def test_a_zero_gradient_only_decays_the_weight(dtype: str) -> None:
 
 
 @pytest.mark.about("adamw")
-def test_adamws_first_step_has_the_size_of_lr() -> None:
+def test_adamws_first_step_has_the_size_of_lr(session: Session) -> None:
     """Squares near the ends of float32 (measured): lr g / (|g| + eps) from 1e-25 to 1e20.
 
     (1 - beta2) * g comes before * g, so that the square of 1e20 does not overflow.
@@ -686,7 +694,7 @@ def test_adamws_first_step_has_the_size_of_lr() -> None:
     grad = np.array([1e-25, -1e-16, 1e-8, -1e-3, 1, -1e10, 1e19, -1e20], np.float32)
     wide = grad.astype(np.float64)
     right = -wide / (np.abs(wide) + 1e-8)
-    for backend in options().backends:
+    for backend in session.options.backends:
         new, _ = tg.optimizer_step(
             "adamw", np.zeros_like(grad), grad, backend=backend, lr=1.0, weight_decay=0.0
         )
@@ -696,9 +704,9 @@ def test_adamws_first_step_has_the_size_of_lr() -> None:
 
 
 @pytest.mark.about("adamw")
-def test_amsgrad_remembers_the_largest_second_moment(dtype: str) -> None:
+def test_amsgrad_remembers_the_largest_second_moment(dtype: str, session: Session) -> None:
     """amsgrad that forgets (pytorch#78807, pytorch#104990): the state is the maximum so far."""
-    for backend in options().backends:
+    for backend in session.options.backends:
         weight, state = np.ones(5, dtype), None
         largest = np.zeros(5, dtype)
         for number in range(12):
@@ -712,11 +720,13 @@ def test_amsgrad_remembers_the_largest_second_moment(dtype: str) -> None:
         assert np.all(largest > moments["exp_avg_sq"])
 
 
-def test_optimizers_do_not_mind_strides(optimizer: OptimizerSpec, dtype: str) -> None:
+def test_optimizers_do_not_mind_strides(
+    optimizer: OptimizerSpec, dtype: str, session: Session
+) -> None:
     """Parameters that are views (pytorch#118115): the same bits as from contiguous ones."""
     settings = {"momentum": 0.9} if optimizer.name == "sgd" else {"amsgrad": True}
     weight, grads = normal(22, 4, 6, dtype=dtype), normal(23, 3, 4, 6, dtype=dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         plain: tuple[Any, Any] = (weight, None)
         for grad in grads:
             plain = tg.optimizer_step(
@@ -738,10 +748,12 @@ def test_optimizers_do_not_mind_strides(optimizer: OptimizerSpec, dtype: str) ->
 
 @pytest.mark.about("adamw")
 @pytest.mark.parametrize("beta1", [0.0, 0.25, 0.5, 0.75])
-def test_a_running_mean_of_whole_numbers_is_exact(beta1: float, dtype: str) -> None:
+def test_a_running_mean_of_whole_numbers_is_exact(
+    beta1: float, dtype: str, session: Session
+) -> None:
     """lerp changes its formula at 0.5 (measured): on either side the same mean, bit for bit."""
     grads = np.random.default_rng(24).integers(-64, 65, (6, 3)).astype(dtype)
-    for backend in options().backends:
+    for backend in session.options.backends:
         weight, state, mean = np.zeros(3, dtype), None, np.zeros(3, dtype)
         for grad in grads:
             weight, state = tg.optimizer_step(
@@ -752,9 +764,9 @@ def test_a_running_mean_of_whole_numbers_is_exact(beta1: float, dtype: str) -> N
 
 
 @pytest.mark.about("adamw")
-def test_a_beta1_of_0_forgets_the_old_mean(dtype: str) -> None:
+def test_a_beta1_of_0_forgets_the_old_mean(dtype: str, session: Session) -> None:
     """lerp from the far end (measured): old + 1 * (new - old) would lose a small new gradient."""
-    for backend in options().backends:
+    for backend in session.options.backends:
         weight, state = np.zeros(2, dtype), None
         for grad in (np.array([1e20, -1e20], dtype), np.array([1e-3, 0.1], dtype)):
             weight, state = tg.optimizer_step(

@@ -11,8 +11,9 @@ from hypothesis import given
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.judge import oracle
-from twingrad.parity_tests.judge.options import options
-from twingrad.parity_tests.judge.strategies import Case, cases
+from twingrad.parity_tests.judge.case import Case
+from twingrad.parity_tests.judge.session import Session
+from twingrad.parity_tests.judge.strategies import cases
 
 SPECIAL = st.sampled_from([np.nan, np.inf, -np.inf])
 NAN = st.just(np.nan)
@@ -51,11 +52,11 @@ def spoilt_cases(draw: st.DrawFn, spec: LayerSpec, dtype: str) -> Case:
 
 @given(data=st.data())
 def test_what_is_not_finite_is_where_the_definition_has_it(
-    spec: LayerSpec, dtype: str, data: st.DataObject
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     case = data.draw(spoilt_cases(spec, dtype))
     expected = seen(spec, classes(oracle.output(case), dtype))
-    for name in options().backends:
+    for name in session.options.backends:
         y = load_backend(name).forward(case.spec, case.inputs, case.settings)
         found = seen(spec, classes(y, dtype))
         np.testing.assert_array_equal(found, expected, f"{spec.name} on {name}")

@@ -16,7 +16,7 @@ from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.spec import LayerSpec, OptimizerSpec, Structural
 from twingrad.parity_tests.judge.bounds import BOUNDS
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import CALLS, NUMBERS
 
 PACKAGE = Path(twingrad.__file__).parent
@@ -125,9 +125,11 @@ def test_every_setting_can_be_drawn(spec: LayerSpec) -> None:
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_every_spec_runs_under_every_law(law: str, request: pytest.FixtureRequest) -> None:
+def test_every_spec_runs_under_every_law(
+    law: str, request: pytest.FixtureRequest, session: Session
+) -> None:
     """Counted in what pytest collected, so that no table can be shortened unseen."""
-    wanted = options().layers
+    wanted = session.options.layers
     collected = {
         getattr(item.callspec.params["spec"], "name", None)
         for item in request.session.items
@@ -142,8 +144,8 @@ def test_every_spec_runs_under_every_law(law: str, request: pytest.FixtureReques
         }
 
 
-def test_two_backends_are_compared() -> None:
-    assert len(options().backends) == 2
+def test_two_backends_are_compared(session: Session) -> None:
+    assert len(session.options.backends) == 2
 
 
 def test_no_law_is_skipped() -> None:

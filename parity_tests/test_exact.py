@@ -23,7 +23,7 @@ from twingrad.backends.numpy_backend.kernels import KERNELS, Kernel
 from twingrad.core.foreign import supports
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 
 LENGTHS = (1, 2, 3, 7, 16, 33, 128)
 Draw = Callable[..., Any]
@@ -341,38 +341,37 @@ def check_exact(name: str, exact: Exact, dtype: str, backend: str) -> None:
         )
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each call, unless this run is about other layers."""
-    if "call" in metafunc.fixturenames:
-        wanted = options().layers
-        calls = [
-            pytest.param(words, id=words, marks=pytest.mark.about(name))
-            for words, (name, _) in CALLS_IN_WORDS.items()
-            if not wanted or name in wanted
-        ]
-        metafunc.parametrize("call", calls)
-
-
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(words, id=words, marks=pytest.mark.about(name))
+        for words, (name, _) in CALLS_IN_WORDS.items()
+    ],
+)
 @given(data=st.data())
-def test_integers_give_integers(call: str, dtype: str, data: st.DataObject) -> None:
+def test_integers_give_integers(
+    call: str, dtype: str, session: Session, data: st.DataObject
+) -> None:
     """Forward and every gradient, bit for bit those of integer arithmetic."""
     name, of = CALLS_IN_WORDS[call]
     exact = of(Integers(data.draw))
-    for backend in options().backends:
+    for backend in session.options.backends:
         if supports(load_backend(backend), name, dtype):
             check_exact(name, exact, dtype, backend)
 
 
 @pytest.mark.about("linear", "matmul", "sum")
 @given(data=st.data())
-def test_the_order_of_summation_does_not_matter(dtype: str, data: st.DataObject) -> None:
+def test_the_order_of_summation_does_not_matter(
+    dtype: str, session: Session, data: st.DataObject
+) -> None:
     """Summands in another order, or in parts that are added up: the same bits."""
     of = Integers(data.draw)
     rows, n, out = of.length(2, 8, 33, 128), of.length(), of.length()
     x, weight, g = (a.astype(dtype) for a in (of(rows, n), of(out, n), of(rows, out)))
     order, by = of.rng.permutation(n), of.rng.permutation(rows)
     cut = data.draw(st.integers(1, rows - 1), label="cut")
-    for backend in options().backends:
+    for backend in session.options.backends:
 
         def linear_of(
             x: Array, weight: Array, g: Array, backend: str = backend
@@ -397,7 +396,7 @@ def test_the_order_of_summation_does_not_matter(dtype: str, data: st.DataObject)
 
 @pytest.mark.about("sgd")
 @given(data=st.data())
-def test_sgd_in_powers_of_two_is_exact(dtype: str, data: st.DataObject) -> None:
+def test_sgd_in_powers_of_two_is_exact(dtype: str, session: Session, data: st.DataObject) -> None:
     """Rates, momentum and decay that are powers of two: the recurrence in Python's fractions."""
     of = Integers(data.draw)
     power = st.sampled_from([0.25, 0.5, 1.0])
@@ -430,7 +429,7 @@ def test_sgd_in_powers_of_two_is_exact(dtype: str, data: st.DataObject) -> None:
         weight = [w - lr * u for w, u in zip(weight, update, strict=True)]
         path.append(np.array([float(w) for w in weight], dtype))
         assert [Fraction(float(w)) for w in path[-1]] == weight, "not exact, so no law"
-    for backend in options().backends:
+    for backend in session.options.backends:
         found, state = start.astype(dtype), None
         for expected, grad in zip(path, gradients, strict=True):
             found, state = tg.optimizer_step(

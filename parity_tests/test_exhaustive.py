@@ -14,7 +14,7 @@ import pytest
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.core.spec import Array
 from twingrad.parity_tests import faults
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.runs.exhaustive import run as sweeps
 from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
 from twingrad.parity_tests.runs.exhaustive.sweep import (
@@ -32,9 +32,9 @@ RESULTS = Path(__file__).parent / "runs" / "results" / sweeps.RESULT
 
 
 @pytest.fixture(scope="module")
-def tallies() -> dict[str, dict[tuple[str, str], Tally]]:
+def tallies(session: Session) -> dict[str, dict[tuple[str, str], Tally]]:
     return {
-        name: sweep(function, "float16", 0, ALL, options().backends)
+        name: sweep(function, "float16", 0, ALL, session.options.backends)
         for name, function in FUNCTIONS.items()
     }
 

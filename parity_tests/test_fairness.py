@@ -31,8 +31,10 @@ from twingrad.parity_tests import faults
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.bounds import bounds
 from twingrad.parity_tests.judge.checks import gradients
-from twingrad.parity_tests.judge.options import options
-from twingrad.parity_tests.judge.strategies import Case, large_cases
+from twingrad.parity_tests.judge.options import Options
+from twingrad.parity_tests.judge.session import Session
+from twingrad.parity_tests.judge.case import Case
+from twingrad.parity_tests.judge.strategies import large_cases
 
 CASES = 30  # drawn once and for all: the gate compares maxima, which a few cases leave to chance
 SAMPLES = 16  # elements of each input whose gradient the oracle is asked for, one by one
@@ -45,20 +47,21 @@ Errors = dict[str, list[Array]]  # of y and each gradient, in units of the bound
 class Measured:
     """The errors of each backend over all cases, and the definition's own."""
 
-    def __init__(self) -> None:
-        self.of: dict[str, Errors] = {name: {} for name in (*options().backends, "noise")}
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.of: dict[str, Errors] = {name: {} for name in (*options.backends, "noise")}
 
     def add(self, case: Case) -> None:
         """Measure one case."""
         allowed = bounds(case)
         computed = {
             name: load_backend(name).forward(case.spec, dict(case.inputs), case.settings)
-            for name in options().backends
+            for name in self.options.backends
         }
         everywhere = np.argwhere(np.ones(case.grad_y.shape, bool))
         self._add(case, "y", computed, everywhere, oracle.output(case).reshape(-1), allowed["y"])
-        grads = {name: gradients(name, case) for name in options().backends}
-        for name in grads[options().backend]:
+        grads = {name: gradients(name, case) for name in self.options.backends}
+        for name in grads[self.options.backend]:
             indices, expected = _gradient(case, name)
             of_backends = {backend: found[name] for backend, found in grads.items()}
             what = f"grad_{name}"
@@ -74,7 +77,7 @@ class Measured:
         allowed: Array,
     ) -> None:
         where = tuple(indices.T)
-        room = np.broadcast_to(allowed, computed[options().backend].shape)[where].reshape(-1)
+        room = np.broadcast_to(allowed, computed[self.options.backend].shape)[where].reshape(-1)
         wide = np.finfo(oracle.precise(case.dtype)).eps
         errors = {"noise": wide * np.abs(expected)}  # eps is 2 v
         for name, array in computed.items():
@@ -94,12 +97,12 @@ class Measured:
             is_many = pooled["noise"].size >= ENOUGH
             for word, measure in (("max", _max), ("rms", _rms))[not is_many :]:
                 ours, theirs, noise = (
-                    measure(pooled[name]) for name in (*options().backends, "noise")
+                    measure(pooled[name]) for name in (*self.options.backends, "noise")
                 )
                 if not ours <= FACTOR * theirs + noise:
                     found.append(
-                        f"{what}: {word} error of {options().backend} is {ours:.3g} of the bound, "
-                        f"that of {options().reference} {theirs:.3g}, over {pooled['noise'].size}"
+                        f"{what}: {word} error of {self.options.backend} is {ours:.3g} of the bound, "
+                        f"that of {self.options.reference} {theirs:.3g}, over {pooled['noise'].size}"
                     )
         return found
 
@@ -123,9 +126,9 @@ def _gradient(case: Case, name: str) -> tuple[Array, Array]:
     return everywhere[chosen], oracle.gradient_at(case, name, everywhere[chosen])
 
 
-def measure(spec: LayerSpec, dtype: str) -> Measured:
+def measure(spec: LayerSpec, dtype: str, session: Session) -> Measured:
     """Measure the same large cases in every run."""
-    measured = Measured()
+    measured = Measured(session.options)
 
     @settings(
         max_examples=CASES,
@@ -143,19 +146,21 @@ def measure(spec: LayerSpec, dtype: str) -> Measured:
     return measured
 
 
-def test_no_backend_is_needlessly_inaccurate(spec: LayerSpec, dtype: str) -> None:
-    unfair = measure(spec, dtype).unfair()
+def test_no_backend_is_needlessly_inaccurate(
+    spec: LayerSpec, dtype: str, session: Session
+) -> None:
+    unfair = measure(spec, dtype, session).unfair()
     assert not unfair, "\n".join([f"{spec.name} ({dtype})", *unfair])
 
 
 @pytest.mark.about("sum")
 @pytest.mark.parametrize("axis", [0, 1])
-def test_long_sums_are_no_less_accurate(axis: int, dtype: str) -> None:
+def test_long_sums_are_no_less_accurate(axis: int, dtype: str, session: Session) -> None:
     """Ten thousand terms of one sign, whichever axis they lie along.
 
     Added one after the other they are off by their number; in pairs or in runs by its logarithm.
     """
-    measured = Measured()
+    measured = Measured(session.options)
     for seed in range(4):
         rng = np.random.default_rng(seed)
         x = (30 + rng.standard_normal((10_000, 20))).astype(dtype)
@@ -175,10 +180,13 @@ def _three_ulp(x: Array) -> Array:
 @pytest.mark.parametrize("name", ["tanh", "softmax", "layer_norm"])
 @pytest.mark.parametrize("distort", [_three_ulp, faults.DISTORTIONS["0.0001 % too large"]])
 def test_a_needless_error_is_seen(
-    name: str, distort: Callable[[Array], Array], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    distort: Callable[[Array], Array],
+    monkeypatch: pytest.MonkeyPatch,
+    session: Session,
 ) -> None:
     """Planted in y alone, so y alone is reported."""
     monkeypatch.setitem(KERNELS, name, faults.distorted_output(KERNELS[name], distort))
-    unfair = measure(LAYERS[name], "float64").unfair()
+    unfair = measure(LAYERS[name], "float64", session).unfair()
     assert unfair
     assert all(line.startswith("y: ") for line in unfair)

@@ -13,8 +13,9 @@ from hypothesis import given
 import twingrad as tg
 from twingrad.backends.torch_backend import attention
 from twingrad.core.catalogue import LAYERS
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import check_forward, check_gradient
-from twingrad.parity_tests.judge.strategies import Case
+from twingrad.parity_tests.judge.session import Session
 
 pytestmark = pytest.mark.about("attention")
 FUSED = F.scaled_dot_product_attention
@@ -47,7 +48,9 @@ def many_scores(draw: st.DrawFn, dtype: str) -> Case:
 
 
 @given(data=st.data())
-def test_fused_attention_is_within_its_bound(dtype: str, data: st.DataObject) -> None:
+def test_fused_attention_is_within_its_bound(
+    dtype: str, session: Session, data: st.DataObject
+) -> None:
     case = data.draw(many_scores(dtype), label="case")
     calls = []
 
@@ -58,15 +61,17 @@ def test_fused_attention_is_within_its_bound(dtype: str, data: st.DataObject) ->
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(attention, "MANY", MANY)
         monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
-        check_forward(case)
-        check_gradient(case)
+        check_forward(case, session)
+        check_gradient(case, session)
         _, grads = tg.vjp("attention", case.inputs, case.grad_y, "torch", **case.settings)
     assert calls
     if case.settings["causal"]:
         assert not grads["query"][..., 0, :].any(), "the first query sees one key alone"
 
 
-def test_a_fault_of_the_fused_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_fused_kernel_is_seen(
+    monkeypatch: pytest.MonkeyPatch, session: Session
+) -> None:
     monkeypatch.setattr(
         F,
         "scaled_dot_product_attention",
@@ -81,4 +86,4 @@ def test_a_fault_of_the_fused_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) ->
         rng.standard_normal(value.shape),
     )
     with pytest.raises(AssertionError):
-        check_forward(case)
+        check_forward(case, session)

@@ -8,9 +8,10 @@ from hypothesis import given
 
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, LayerSpec
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import check_forward, check_gradient
-from twingrad.parity_tests.judge.options import options
-from twingrad.parity_tests.judge.strategies import Case, calls, cases, input_dtype, output_shape
+from twingrad.parity_tests.judge.session import Session
+from twingrad.parity_tests.judge.strategies import calls, cases, input_dtype, output_shape
 
 
 def fortran(array: Array) -> Array:
@@ -38,26 +39,28 @@ LAYOUTS: list[Callable[[Array], Array]] = [fortran, every_second, reversed_in_me
 
 
 @given(data=st.data())
-def test_layouts_do_not_matter(spec: LayerSpec, dtype: str, data: st.DataObject) -> None:
+def test_layouts_do_not_matter(
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
+) -> None:
     case = data.draw(cases(spec, dtype))
     layout = data.draw(st.sampled_from(LAYOUTS), label="layout")
     inputs = {name: layout(array) for name, array in case.inputs.items()}
     for name, array in inputs.items():
         np.testing.assert_array_equal(array, case.inputs[name], strict=True)
     laid_out = Case(spec, inputs, case.settings, layout(case.grad_y))
-    for name in options().backends:
+    for name in session.options.backends:
         backend = load_backend(name)
         y, grads = backend.vjp(spec, case.inputs, lambda _: case.grad_y, case.settings)
         y2, grads2 = backend.vjp(spec, inputs, lambda _: laid_out.grad_y, case.settings)
         assert y.shape == y2.shape
         assert [g.shape for g in grads.values()] == [g.shape for g in grads2.values()]
-    check_forward(laid_out)
-    check_gradient(laid_out)
+    check_forward(laid_out, session)
+    check_gradient(laid_out, session)
 
 
 @given(data=st.data())
 def test_empty_arrays_give_empty_gradients(
-    spec: LayerSpec, dtype: str, data: st.DataObject
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     """With a length of 0 somewhere nothing fails, and what is not empty is right."""
     shapes, settings = data.draw(calls(spec, st.sampled_from([0, 0, 2])))
@@ -67,5 +70,5 @@ def test_empty_arrays_give_empty_gradients(
     }
     grad_y = np.ones(output_shape(spec, inputs, settings), dtype)
     case = Case(spec, inputs, settings, grad_y)
-    check_forward(case)
-    check_gradient(case)
+    check_forward(case, session)
+    check_gradient(case, session)

@@ -11,16 +11,16 @@ from hypothesis import given
 
 import twingrad as tg
 from twingrad.core.spec import OptimizerSpec
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import SHAPE, optimizer_settings
 
 
 @given(data=st.data())
 def test_states_share_no_memory_with_gradients_or_weights(
-    optimizer: OptimizerSpec, dtype: str, data: st.DataObject
+    optimizer: OptimizerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     settings = data.draw(optimizer_settings(optimizer), label="settings")
-    for name in options().backends:
+    for name in session.options.backends:
         weight = np.ones(SHAPE, dtype)
         state: dict[str, Any] = {}
         for size in (0.5, -2.0):

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from twingrad.core.errors import SettingError, UnknownNameError
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.runs.mutants import command, judge, run
 from twingrad.parity_tests.runs.mutants.judge import Judge, Verdict
 from twingrad.parity_tests.runs.mutants.kernels import kernel_files, reached, roots
@@ -38,12 +38,13 @@ def all_mutants() -> list[Mutant]:
 
 
 @pytest.fixture(scope="module")
-def judge_of_few() -> Judge:
-    return Judge(EXAMPLES, seed())
+def judge_of_few(seed: int) -> Judge:
+    return Judge(EXAMPLES, seed)
 
 
-def seed() -> int:
-    return options().seed or 0
+@pytest.fixture(scope="module")
+def seed(session: Session) -> int:
+    return session.options.seed or 0
 
 
 def can_be_executed(mutant: Mutant) -> bool:
@@ -71,18 +72,18 @@ def test_every_function_of_the_kernels_has_mutants(all_mutants: list[Mutant]) ->
                 assert (function.__module__, function.__name__) in mutated
 
 
-def test_no_two_mutants_are_the_same(all_mutants: list[Mutant]) -> None:
+def test_no_two_mutants_are_the_same(all_mutants: list[Mutant], seed: int) -> None:
     assert len({mutant.key for mutant in all_mutants}) == len(all_mutants)
-    for mutant in sample(all_mutants, SAMPLED, seed()):
+    for mutant in sample(all_mutants, SAMPLED, seed):
         assert mutant.original != mutant.mutated
         source = Path(str(import_module(mutant.module).__file__)).read_bytes()
         wrong = source[: mutant.start] + mutant.text.encode() + source[mutant.end :]
         assert ast.dump(ast.parse(wrong)) != ast.dump(ast.parse(source))
 
 
-def test_the_honest_kernels_are_back_after_a_mutant(all_mutants: list[Mutant]) -> None:
+def test_the_honest_kernels_are_back_after_a_mutant(all_mutants: list[Mutant], seed: int) -> None:
     constants = [mutant for mutant in all_mutants if not mutant.function]
-    for mutant in (*sample(all_mutants, SAMPLED, seed()), *constants[:5]):
+    for mutant in (*sample(all_mutants, SAMPLED, seed), *constants[:5]):
         if not can_be_executed(mutant):
             continue
         module = import_module(mutant.module)
@@ -97,8 +98,10 @@ def test_the_honest_kernels_are_back_after_a_mutant(all_mutants: list[Mutant]) -
         assert getattr(held, "__code__", held) is before
 
 
-def test_a_sample_of_the_mutants_is_killed(all_mutants: list[Mutant], judge_of_few: Judge) -> None:
-    drawn = sample(all_mutants, SAMPLED, seed())
+def test_a_sample_of_the_mutants_is_killed(
+    all_mutants: list[Mutant], judge_of_few: Judge, seed: int
+) -> None:
+    drawn = sample(all_mutants, SAMPLED, seed)
     alive = [
         mutant
         for mutant in drawn
@@ -114,12 +117,12 @@ def test_a_sample_of_the_mutants_is_killed(all_mutants: list[Mutant], judge_of_f
 
 
 @pytest.mark.parametrize("kernel", ["relu", "sums"])
-def test_the_honest_kernels_are_not_killed(kernel: str) -> None:
+def test_the_honest_kernels_are_not_killed(kernel: str, seed: int) -> None:
     """A mutant that changes nothing comes through every law that runs its lines."""
     for mutant in mutants(kernel)[:1]:
         source = Path(str(import_module(mutant.module).__file__)).read_bytes()
         honest = replace(mutant, text=source[mutant.start : mutant.end].decode(), mutated="")
-        judge_of_two = Judge(2, seed())
+        judge_of_two = Judge(2, seed)
         assert not judge_of_two.judge(honest).killed
         assert not judge_of_two.broken
 

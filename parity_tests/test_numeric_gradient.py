@@ -14,9 +14,10 @@ from hypothesis import given
 from twingrad.core.spec import LayerSpec
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.bounds import bounds, derived
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import gradients
-from twingrad.parity_tests.judge.options import options
-from twingrad.parity_tests.judge.strategies import Case, large_cases
+from twingrad.parity_tests.judge.session import Session
+from twingrad.parity_tests.judge.strategies import large_cases
 
 
 def adjoint_gap(case: Case, backend: str) -> tuple[float, float]:
@@ -32,9 +33,11 @@ def adjoint_gap(case: Case, backend: str) -> tuple[float, float]:
 
 
 @given(data=st.data())
-def test_backward_is_the_adjoint_of_the_derivative(spec: LayerSpec, data: st.DataObject) -> None:
+def test_backward_is_the_adjoint_of_the_derivative(
+    spec: LayerSpec, session: Session, data: st.DataObject
+) -> None:
     case = data.draw(large_cases(spec, "float64"))
-    for backend in options().backends:
+    for backend in session.options.backends:
         gap, room = adjoint_gap(case, backend)
         # The sum over elements is exact in the moved layers, but for its own rounding.
         rounding = np.finfo(np.float64).eps * sum(

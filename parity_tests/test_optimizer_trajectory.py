@@ -9,21 +9,21 @@ from hypothesis import given
 import twingrad as tg
 from twingrad.core.spec import OptimizerSpec
 from twingrad.parity_tests.judge.checks import check_walk, compare_weights
-from twingrad.parity_tests.judge.options import options
 from twingrad.parity_tests.judge.recurrence import Recurrence
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import SHAPE, optimizer_settings, walks
 
 
 @given(data=st.data())
 def test_both_backends_follow_the_recurrence(
-    optimizer: OptimizerSpec, dtype: str, data: st.DataObject
+    optimizer: OptimizerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
-    check_walk(data.draw(walks(optimizer, dtype), label="walk"))
+    check_walk(data.draw(walks(optimizer, dtype), label="walk"), session)
 
 
 @given(data=st.data())
 def test_a_state_goes_on_with_the_other_backend(
-    optimizer: OptimizerSpec, dtype: str, data: st.DataObject
+    optimizer: OptimizerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     """Steps taken in turns by the backends follow the same recurrence."""
     walk = data.draw(walks(optimizer, dtype), label="walk")
@@ -33,21 +33,21 @@ def test_a_state_goes_on_with_the_other_backend(
     for number in range(12):
         grad = rng.standard_normal(SHAPE).astype(dtype)
         path.step(grad)
-        name = options().backends[number % len(options().backends)]
+        name = session.options.backends[number % len(session.options.backends)]
         weight, state = tg.optimizer_step(
             optimizer.name, weight, grad, state, backend=name, **walk.settings
         )
-    compare_weights(walk, {"in turns": weight}, path.weight, path.allowed)
+    compare_weights(walk, {"in turns": weight}, path.weight, path.allowed, session)
 
 
 @given(data=st.data())
 def test_arguments_stay_and_results_are_new(
-    optimizer: OptimizerSpec, dtype: str, data: st.DataObject
+    optimizer: OptimizerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     settings = data.draw(optimizer_settings(optimizer), label="settings")
     params = {"w": np.ones(SHAPE, dtype), "frozen": np.ones(2, dtype)}
     grads = {"w": np.full(SHAPE, 0.5, dtype), "frozen": None}
-    for name in options().backends:
+    for name in session.options.backends:
         first, state = tg.optimizer_step(optimizer.name, params, grads, backend=name, **settings)
         kept = {key: value.copy() for key, value in state["w"].items() if key != "step"}
         second, _ = tg.optimizer_step(optimizer.name, first, grads, state, backend=name, **settings)
@@ -63,9 +63,11 @@ def test_arguments_stay_and_results_are_new(
         assert "frozen" not in state
 
 
-def test_maximize_is_minimize_of_the_negative(optimizer: OptimizerSpec, dtype: str) -> None:
+def test_maximize_is_minimize_of_the_negative(
+    optimizer: OptimizerSpec, dtype: str, session: Session
+) -> None:
     weight, grad = (np.random.default_rng(n).standard_normal(SHAPE).astype(dtype) for n in (1, 2))
-    for name in options().backends:
+    for name in session.options.backends:
         up, _ = tg.optimizer_step(optimizer.name, weight, grad, backend=name, maximize=True)
         down, _ = tg.optimizer_step(optimizer.name, weight, -grad, backend=name)
         np.testing.assert_array_equal(up, down)

@@ -10,7 +10,8 @@ from twingrad.core.catalogue import LAYERS
 from twingrad.core.layers.sigmoid import sigmoid
 from twingrad.core.spec import Array, LayerSpec
 from twingrad.parity_tests.judge import votes
-from twingrad.parity_tests.judge.strategies import Case, cases
+from twingrad.parity_tests.judge.case import Case
+from twingrad.parity_tests.judge.strategies import cases
 from twingrad.parity_tests.judge.textbook import TEXTBOOK
 
 

@@ -15,10 +15,11 @@ from twingrad.core.operations import OPERATIONS
 from twingrad.core.optimizers.adamw import SPEC as ADAMW
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.parity_tests import faults
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import Disagreement, check_forward, check_gradient
 from twingrad.parity_tests.judge.record import RECORD
 from twingrad.parity_tests.judge.recurrence import Recurrence
-from twingrad.parity_tests.judge.strategies import Case, cases, large_cases
+from twingrad.parity_tests.judge.strategies import cases, large_cases
 
 EXAMPLES = 100  # more than a law's own, since a fault may need a rare setting to show
 

@@ -18,8 +18,9 @@ from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.bounds import bounds
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import gradients
-from twingrad.parity_tests.judge.strategies import Case, cases, large_cases
+from twingrad.parity_tests.judge.strategies import cases, large_cases
 from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
 from twingrad.parity_tests.runs.exhaustive.sweep import Tally, number_of_floats, sweep
 

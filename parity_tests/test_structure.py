@@ -9,17 +9,17 @@ from hypothesis import given
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import LayerSpec
 from twingrad.parity_tests.judge import oracle
-from twingrad.parity_tests.judge.options import options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import cases
 
 
 @given(data=st.data())
 def test_shapes_and_dtypes_follow_the_inputs(
-    spec: LayerSpec, dtype: str, data: st.DataObject
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     case = data.draw(cases(spec, dtype))
     differentiable = case.inputs if spec.variadic else spec.differentiable
-    for name in options().backends:
+    for name in session.options.backends:
         y, grads = load_backend(name).vjp(spec, case.inputs, lambda _: case.grad_y, case.settings)
         assert (y.shape, y.dtype) == (oracle.output(case).shape, np.dtype(dtype)), name
         assert list(grads) == [key for key in differentiable if key in case.inputs], name
@@ -29,12 +29,14 @@ def test_shapes_and_dtypes_follow_the_inputs(
 
 
 @given(data=st.data())
-def test_no_input_is_changed(spec: LayerSpec, dtype: str, data: st.DataObject) -> None:
+def test_no_input_is_changed(
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
+) -> None:
     case = data.draw(cases(spec, dtype))
     for array in (*case.inputs.values(), case.grad_y):
         array.setflags(write=False)
     before = [array.tobytes() for array in (*case.inputs.values(), case.grad_y)]
-    for name in options().backends:
+    for name in session.options.backends:
         backend = load_backend(name)
         backend.forward(spec, case.inputs, case.settings)
         backend.vjp(spec, case.inputs, lambda _: case.grad_y, case.settings)
@@ -42,10 +44,12 @@ def test_no_input_is_changed(spec: LayerSpec, dtype: str, data: st.DataObject) -
 
 
 @given(data=st.data())
-def test_outputs_share_no_memory(spec: LayerSpec, dtype: str, data: st.DataObject) -> None:
+def test_outputs_share_no_memory(
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
+) -> None:
     case = data.draw(cases(spec, dtype, min_length=1))
     given_arrays = [*case.inputs.values(), case.grad_y]
-    for name in options().backends:
+    for name in session.options.backends:
         backend = load_backend(name)
         y, grads = backend.vjp(spec, case.inputs, lambda _: case.grad_y, case.settings)
         made = [backend.forward(spec, case.inputs, case.settings), y, *grads.values()]
@@ -58,10 +62,10 @@ def test_outputs_share_no_memory(spec: LayerSpec, dtype: str, data: st.DataObjec
 
 @given(data=st.data())
 def test_the_same_call_gives_the_same_bits(
-    spec: LayerSpec, dtype: str, data: st.DataObject
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     case = data.draw(cases(spec, dtype))
-    for name in options().backends:
+    for name in session.options.backends:
         backend = load_backend(name)
         first, second = (
             backend.vjp(spec, case.inputs, lambda _: case.grad_y, case.settings) for _ in range(2)
@@ -72,14 +76,14 @@ def test_the_same_call_gives_the_same_bits(
 
 @given(data=st.data())
 def test_a_gradient_is_linear_in_powers_of_two(
-    spec: LayerSpec, dtype: str, data: st.DataObject
+    spec: LayerSpec, dtype: str, session: Session, data: st.DataObject
 ) -> None:
     """Scaling the upstream gradient by -4 scales every gradient by -4, bit for bit."""
     case = data.draw(cases(spec, dtype))
     normal = float(np.finfo(dtype).smallest_normal)
     # What is rounded below the normal numbers on the way cannot be scaled exactly.
     grad_y = np.where(np.abs(case.grad_y) < 2.0**-20, case.grad_y.dtype.type(0), case.grad_y)
-    for name in options().backends:
+    for name in session.options.backends:
         backend = load_backend(name)
         _, once = backend.vjp(spec, case.inputs, lambda _: grad_y, case.settings)
         _, scaled = backend.vjp(spec, case.inputs, lambda _: -4 * grad_y, case.settings)

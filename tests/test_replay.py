@@ -20,7 +20,8 @@ from twingrad.core.errors import DataError
 from twingrad.core.operations import OPERATIONS
 from twingrad.parity_tests.faults import distorted_gradient
 from twingrad.parity_tests.judge import options
-from twingrad.parity_tests.judge.strategies import Case, Walk, cases, walks
+from twingrad.parity_tests.judge.case import Case, Walk
+from twingrad.parity_tests.judge.strategies import cases, walks
 from twingrad.parity_tests.runs.replay import load, save
 
 

@@ -15,11 +15,12 @@ from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays
 from twingrad.parity_tests.judge import oracle, votes
 from twingrad.parity_tests.judge.bounds import derived, scaled
+from twingrad.parity_tests.judge.case import Case, Walk
 from twingrad.parity_tests.judge.constants import constant
 from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.recurrence import Recurrence
 from twingrad.parity_tests.judge.session import Session
-from twingrad.parity_tests.judge.strategies import SHAPE, Case, Walk
+from twingrad.parity_tests.judge.strategies import SHAPE
 
 STEPS = 200  # of an optimizer's walk
 RATCHET = 1.5

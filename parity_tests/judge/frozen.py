@@ -25,7 +25,7 @@ import torch
 from twingrad.core.catalogue import everything, is_own, page
 from twingrad.core.environment import cpu_features, cpu_model
 from twingrad.core.files import whole_file
-from twingrad.parity_tests.judge.strategies import Case, Walk
+from twingrad.parity_tests.judge.case import Case, Walk
 from twingrad.parity_tests.runs import replay
 
 SUITE = Path(__file__).parent.parent

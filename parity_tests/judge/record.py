@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from twingrad.core.spec import Array
-from twingrad.parity_tests.judge.strategies import Case, Walk
+from twingrad.parity_tests.judge.case import Case, Walk
 from twingrad.parity_tests.runs import replay
 
 # Errors are counted by their power of two: exactly 0, below 2^-5 ulp, below 2^-4, ..., above 2^22.

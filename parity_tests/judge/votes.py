@@ -18,7 +18,7 @@ from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
 from twingrad.parity_tests.judge import oracle, textbook
 from twingrad.parity_tests.judge.bounds import derived
-from twingrad.parity_tests.judge.strategies import Case
+from twingrad.parity_tests.judge.case import Case
 
 DEFINITION, MANY_DIGITS = "definition", "mpmath"
 NUDGE = 2.0**-20  # relative: how far inputs are moved to see how much a result moves

@@ -165,8 +165,8 @@ def _laws(console: Console, options: Options, jobs: int, report: Path | None) ->
 
 
 def _replay(console: Console, file: Path) -> None:
+    from twingrad.parity_tests.judge.case import Case
     from twingrad.parity_tests.judge.checks import Disagreement, check
-    from twingrad.parity_tests.judge.strategies import Case
     from twingrad.parity_tests.runs.replay import load
 
     case = load(file)

@@ -14,7 +14,7 @@ from twingrad.core.catalogue import OPTIMIZERS, spec_of
 from twingrad.core.errors import DataError, TwingradError
 from twingrad.core.files import whole_file
 from twingrad.core.spec import Array
-from twingrad.parity_tests.judge.strategies import Case, Walk
+from twingrad.parity_tests.judge.case import Case, Walk
 
 SCHEMA = 1
 KIND = "twingrad case"

@@ -21,9 +21,9 @@ from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, Arrays, LayerSpec
 from twingrad.models.mlp.datasets import points
 from twingrad.models.mlp.model import MLP
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import Disagreement, check_forward, check_gradient
 from twingrad.parity_tests.judge.session import Session
-from twingrad.parity_tests.judge.strategies import Case
 
 STEPS = 200
 BATCH = 20  # rows

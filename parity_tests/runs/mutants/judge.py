@@ -33,9 +33,9 @@ from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
 from twingrad.parity_tests.judge import bounds, oracle
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.options import DTYPES
 from twingrad.parity_tests.judge.record import RECORD
-from twingrad.parity_tests.judge.strategies import Case
 from twingrad.parity_tests.runs.mutants.kernels import kernel_files
 from twingrad.parity_tests.runs.mutants.mutant import Mutant, executed, installed, subjects
 
