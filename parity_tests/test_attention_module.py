@@ -11,7 +11,7 @@ import torch
 import twingrad as tg
 from twingrad.core.errors import DTypeError, ShapeError
 from twingrad.core.spec import Array
-from twingrad.parity_tests.judge.bounds import roundings
+from twingrad.parity_tests.laws.roundings import roundings
 
 BACKENDS = ("numpy", "torch")
 EMBED, HEADS = 8, 2

@@ -17,10 +17,11 @@ import pytest
 import twingrad as tg
 from twingrad.core.spec import Array, OptimizerSpec
 from twingrad.parity_tests.judge import oracle
-from twingrad.parity_tests.judge.bounds import FUNCTION, bounds
+from twingrad.parity_tests.judge.bounds import bounds
 from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import check_forward, check_gradient
 from twingrad.parity_tests.judge.session import Session
+from twingrad.parity_tests.laws.roundings import FUNCTION
 from twingrad.parity_tests.test_layouts import LAYOUTS
 
 INF = float("inf")

@@ -79,14 +79,18 @@ def test_too_few_dimensions_are_refused(layer: LayerSpec, session: Session) -> N
     inputs = fitting_inputs(layer)
     for name, text in layer.inputs.items():
         if name not in layer.broadcast and text != "...":
-            message = refusal(call(layer, inputs | {name: inputs[name].reshape(-1)[0]}), ShapeError, session)
+            message = refusal(
+                call(layer, inputs | {name: inputs[name].reshape(-1)[0]}), ShapeError, session
+            )
             assert f"got {name} of shape ()" in message
 
 
 def test_integers_are_refused(layer: LayerSpec, session: Session) -> None:
     inputs = fitting_inputs(layer)
     for name in inputs.keys() - layer.indices.keys():
-        message = refusal(call(layer, inputs | {name: inputs[name].astype(np.int64)}), DTypeError, session)
+        message = refusal(
+            call(layer, inputs | {name: inputs[name].astype(np.int64)}), DTypeError, session
+        )
         assert name in message
         assert "int64" in message
 
@@ -95,7 +99,9 @@ def test_mixed_dtypes_are_refused(layer: LayerSpec, session: Session) -> None:
     inputs = fitting_inputs(layer)
     floating = [name for name, x in inputs.items() if x.dtype == np.float32]
     for name in floating[1:]:
-        message = refusal(call(layer, inputs | {name: inputs[name].astype(np.float64)}), DTypeError, session)
+        message = refusal(
+            call(layer, inputs | {name: inputs[name].astype(np.float64)}), DTypeError, session
+        )
         assert "float32" in message
         assert "float64" in message
 
@@ -162,7 +168,9 @@ def test_a_setting_out_of_range_is_refused(layer: LayerSpec, session: Session) -
     for name, setting in layer.settings.items():
         for value in ("nonsense", -1, float("nan"), [1]):
             if not setting.accepts(value):
-                message = refusal(call(layer, fitting_inputs(layer), **{name: value}), SettingError, session)
+                message = refusal(
+                    call(layer, fitting_inputs(layer), **{name: value}), SettingError, session
+                )
                 assert f"{name} must be" in message
                 assert repr(value) in message
 
@@ -182,7 +190,9 @@ def test_a_wrong_upstream_gradient_is_refused(layer: LayerSpec, session: Session
 
 
 def test_an_unknown_layer_is_named(session: Session) -> None:
-    message = refusal(lambda name: tg.forward("layernorm", {}, backend=name), UnknownNameError, session)
+    message = refusal(
+        lambda name: tg.forward("layernorm", {}, backend=name), UnknownNameError, session
+    )
     assert "'layernorm'" in message
     assert "layer_norm" in message
 
@@ -194,7 +204,9 @@ def test_an_unknown_backend_is_named() -> None:
 
 def test_a_label_that_is_nan_is_refused(session: Session) -> None:
     inputs = {"x": np.zeros((2, 2)), "target": np.array([[0, 1], [np.nan, 1]])}
-    message = refusal(lambda name: tg.forward("bce_with_logits", inputs, backend=name), DataError, session)
+    message = refusal(
+        lambda name: tg.forward("bce_with_logits", inputs, backend=name), DataError, session
+    )
     assert message == "bce_with_logits: target must not be NaN; got NaN at index (1, 0)"
 
 
@@ -222,12 +234,16 @@ def wrong_operations() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
 def test_an_operation_that_does_not_fit_is_refused(
     name: str, inputs: dict[str, Any], settings: dict[str, Any], session: Session
 ) -> None:
-    message = refusal(lambda b: tg.forward(name, inputs, backend=b, **settings), ShapeError, session)
+    message = refusal(
+        lambda b: tg.forward(name, inputs, backend=b, **settings), ShapeError, session
+    )
     assert message.startswith(f"{name}: ")
     assert "do not fit" in message
 
 
-def test_optimizers_refuse_settings_out_of_range(optimizer: OptimizerSpec, session: Session) -> None:
+def test_optimizers_refuse_settings_out_of_range(
+    optimizer: OptimizerSpec, session: Session
+) -> None:
     for name, setting in optimizer.settings.items():
         for value in ("nonsense", -1.0, float("nan"), (2.0, 2.0)):
             if not setting.accepts(value):
@@ -239,7 +255,9 @@ def test_optimizers_refuse_settings_out_of_range(optimizer: OptimizerSpec, sessi
                 assert f"{name} must be" in refusal(step, SettingError, session)
 
 
-def test_optimizers_refuse_gradients_that_do_not_fit(optimizer: OptimizerSpec, session: Session) -> None:
+def test_optimizers_refuse_gradients_that_do_not_fit(
+    optimizer: OptimizerSpec, session: Session
+) -> None:
     x = np.ones(3)
     for grad, error in ((np.ones(4), ShapeError), (np.ones(3, np.float32), DTypeError)):
 

@@ -27,13 +27,13 @@ from twingrad.core.catalogue import LAYERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array, LayerSpec
-from twingrad.parity_tests import faults
+from twingrad.parity_tests.faults.distortions import DISTORTIONS, distorted_output
 from twingrad.parity_tests.judge import oracle
 from twingrad.parity_tests.judge.bounds import bounds
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import gradients
 from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.session import Session
-from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.strategies import large_cases
 
 CASES = 30  # drawn once and for all: the gate compares maxima, which a few cases leave to chance
@@ -101,8 +101,9 @@ class Measured:
                 )
                 if not ours <= FACTOR * theirs + noise:
                     found.append(
-                        f"{what}: {word} error of {self.options.backend} is {ours:.3g} of the bound, "
-                        f"that of {self.options.reference} {theirs:.3g}, over {pooled['noise'].size}"
+                        f"{what}: {word} error of {self.options.backend} is {ours:.3g} of the "
+                        f"bound, that of {self.options.reference} {theirs:.3g}, "
+                        f"over {pooled['noise'].size}"
                     )
         return found
 
@@ -146,9 +147,7 @@ def measure(spec: LayerSpec, dtype: str, session: Session) -> Measured:
     return measured
 
 
-def test_no_backend_is_needlessly_inaccurate(
-    spec: LayerSpec, dtype: str, session: Session
-) -> None:
+def test_no_backend_is_needlessly_inaccurate(spec: LayerSpec, dtype: str, session: Session) -> None:
     unfair = measure(spec, dtype, session).unfair()
     assert not unfair, "\n".join([f"{spec.name} ({dtype})", *unfair])
 
@@ -178,7 +177,7 @@ def _three_ulp(x: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", ["tanh", "softmax", "layer_norm"])
-@pytest.mark.parametrize("distort", [_three_ulp, faults.DISTORTIONS["0.0001 % too large"]])
+@pytest.mark.parametrize("distort", [_three_ulp, DISTORTIONS["0.0001 % too large"]])
 def test_a_needless_error_is_seen(
     name: str,
     distort: Callable[[Array], Array],
@@ -186,7 +185,7 @@ def test_a_needless_error_is_seen(
     session: Session,
 ) -> None:
     """Planted in y alone, so y alone is reported."""
-    monkeypatch.setitem(KERNELS, name, faults.distorted_output(KERNELS[name], distort))
+    monkeypatch.setitem(KERNELS, name, distorted_output(KERNELS[name], distort))
     unfair = measure(LAYERS[name], "float64", session).unfair()
     assert unfair
     assert all(line.startswith("y: ") for line in unfair)

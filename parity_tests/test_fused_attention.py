@@ -86,4 +86,4 @@ def test_a_fault_of_the_fused_kernel_is_seen(
         rng.standard_normal(value.shape),
     )
     with pytest.raises(AssertionError):
-        check_forward(case, session)
+        check_forward(case, session.apart())

@@ -10,22 +10,29 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from twingrad.backends.numpy_backend.kernels import KERNELS, OPTIMIZERS, Kernel
-from twingrad.core.catalogue import LAYERS
-from twingrad.core.operations import OPERATIONS
+from twingrad.core.catalogue import spec_of
 from twingrad.core.optimizers.adamw import SPEC as ADAMW
 from twingrad.core.spec import Array, Arrays, LayerSpec
-from twingrad.parity_tests import faults
+from twingrad.parity_tests.faults.distortions import (
+    DISTORTIONS,
+    distorted_gradient,
+    distorted_output,
+)
+from twingrad.parity_tests.faults.table import well_known
 from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.checks import Disagreement, check_forward, check_gradient
-from twingrad.parity_tests.judge.record import RECORD
 from twingrad.parity_tests.judge.recurrence import Recurrence
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import cases, large_cases
 
 EXAMPLES = 100  # more than a law's own, since a fault may need a rare setting to show
 
 
-def caught(check: Callable[[Case], None], spec: LayerSpec) -> Disagreement:
+def caught(
+    check: Callable[[Case, Session], None], spec: LayerSpec, session: Session
+) -> Disagreement:
     """Return the first disagreement that the check finds, without shrinking it."""
+    apart = session.apart()
 
     @settings(
         max_examples=EXAMPLES,
@@ -36,11 +43,10 @@ def caught(check: Callable[[Case], None], spec: LayerSpec) -> Disagreement:
     )
     @given(st.one_of(large_cases(spec, "float64"), cases(spec, "float64", min_length=1)))
     def law(case: Case) -> None:
-        check(case)
+        check(case, apart)
 
     with pytest.raises(Disagreement) as found:
         law()
-    RECORD.drain()  # the errors of a planted fault are no backend's
     return found.value
 
 
@@ -55,34 +61,34 @@ def plant(monkeypatch: pytest.MonkeyPatch, name: str, kernel: Kernel) -> None:
     monkeypatch.setitem(KERNELS, name, kernel)
 
 
-@pytest.mark.parametrize("fault", faults.DISTORTIONS)
+@pytest.mark.parametrize("fault", DISTORTIONS)
 def test_a_distorted_output_is_caught(
-    spec: LayerSpec, fault: str, monkeypatch: pytest.MonkeyPatch
+    spec: LayerSpec, fault: str, monkeypatch: pytest.MonkeyPatch, session: Session
 ) -> None:
-    distorted = faults.distorted_output(KERNELS[spec.name], faults.DISTORTIONS[fault])
+    distorted = distorted_output(KERNELS[spec.name], DISTORTIONS[fault])
     plant(monkeypatch, spec.name, distorted)
-    assert_numpy_is_blamed(caught(check_forward, spec), "y")
+    assert_numpy_is_blamed(caught(check_forward, spec, session), "y")
 
 
-@pytest.mark.parametrize("fault", faults.DISTORTIONS)
+@pytest.mark.parametrize("fault", DISTORTIONS)
 def test_a_distorted_gradient_is_caught(
-    spec: LayerSpec, fault: str, monkeypatch: pytest.MonkeyPatch
+    spec: LayerSpec, fault: str, monkeypatch: pytest.MonkeyPatch, session: Session
 ) -> None:
     """In the gradient of every input that has one, by itself."""
     honest = KERNELS[spec.name]
     for position, name in enumerate(spec.inputs):
         if name in spec.differentiable:
-            distort = faults.DISTORTIONS[fault]
-            plant(monkeypatch, spec.name, faults.distorted_gradient(honest, position, distort))
-            assert_numpy_is_blamed(caught(check_gradient, spec), f"grad_{name}")
+            distort = DISTORTIONS[fault]
+            plant(monkeypatch, spec.name, distorted_gradient(honest, position, distort))
+            assert_numpy_is_blamed(caught(check_gradient, spec, session), f"grad_{name}")
 
 
-@pytest.mark.parametrize("fault", faults.WELL_KNOWN)
-def test_a_well_known_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, which, wrong = faults.WELL_KNOWN[fault]
-    plant(monkeypatch, name, KERNELS[name]._replace(**{which: wrong}))
-    check = check_forward if which == "forward" else check_gradient
-    assert caught(check, (LAYERS | OPERATIONS)[name]).finding.wrong == ["numpy"]
+@pytest.mark.parametrize("fault", well_known("layer"))
+def test_a_well_known_fault_is_caught(fault: str, session: Session) -> None:
+    wrong = well_known("layer")[fault]
+    check = check_forward if wrong.which == "forward" else check_gradient
+    with wrong.planted():
+        assert caught(check, spec_of(wrong.of), session).finding.wrong == ["numpy"]
 
 
 def leaves_the_path(step: Callable[..., tuple[str, ...]]) -> bool:
@@ -99,9 +105,9 @@ def leaves_the_path(step: Callable[..., tuple[str, ...]]) -> bool:
     return bool(np.any(np.abs(weight - path.weight) > path.allowed))
 
 
-@pytest.mark.parametrize("fault", faults.ADAMW_FAULTS)
+@pytest.mark.parametrize("fault", well_known("optimizer"))
 def test_a_faulty_adamw_leaves_the_path(fault: str) -> None:
-    assert leaves_the_path(faults.ADAMW_FAULTS[fault])
+    assert leaves_the_path(well_known("optimizer")[fault].wrong)
 
 
 def test_the_honest_adamw_stays_on_the_path() -> None:

@@ -18,9 +18,7 @@ def hold(found: list[Witness], session: Session) -> None:
         check(one.case, session, recorded)
 
 
-def test_a_layer_errs_no_more_than_recorded(
-    spec: LayerSpec, dtype: str, session: Session
-) -> None:
+def test_a_layer_errs_no_more_than_recorded(spec: LayerSpec, dtype: str, session: Session) -> None:
     hold(witnesses(spec.name, dtype), session)
 
 

@@ -28,7 +28,7 @@ from twingrad.models.bert.folder import open_model, open_weights
 from twingrad.models.bert.huggingface import load_model, read_weights, save_model
 from twingrad.models.bert.model import Bert, BertForClassification, BertForPretraining
 from twingrad.models.bert.tokenizer import Tokenizer, train_tokenizer
-from twingrad.parity_tests.judge.bounds import roundings
+from twingrad.parity_tests.laws.roundings import roundings
 
 BACKENDS = ("numpy", "torch")
 both_backends = pytest.mark.parametrize("backend", BACKENDS)

@@ -13,8 +13,8 @@ from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.operations import OPERATIONS
 from twingrad.parity_tests.judge import constants, witnesses
 from twingrad.parity_tests.judge.bounds import bounds, derived
-from twingrad.parity_tests.judge.checks import Disagreement, check_gradient
 from twingrad.parity_tests.judge.case import Case, Walk
+from twingrad.parity_tests.judge.checks import Disagreement, check_gradient
 from twingrad.parity_tests.runs import replay
 
 DTYPES = ("float32", "float64")

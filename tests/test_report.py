@@ -18,9 +18,9 @@ from rich.progress import Progress
 
 from twingrad.core.catalogue import LAYERS
 from twingrad.core.files import OutputError
+from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.record import BINS, Record
-from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.runs import report
 from twingrad.parity_tests.runs.suite import Collector, Row
 

@@ -82,3 +82,10 @@ class Record:
             rows.append(row)
         self.errors.clear()
         return rows
+
+
+class NoRecord(Record):
+    """Keeps nothing: for kernels that are wrong on purpose."""
+
+    def add(self, *seen: Any) -> None:
+        pass

@@ -244,7 +244,7 @@ def accepted(setting: Number | Integer | Choice | Flag | Pair) -> st.SearchStrat
         case Pair(default=default, each=each):
             return st.tuples(*(accepted(replace(each, default=number)) for number in default))
         case Integer(default=default):
-            found = [default, 0] if setting.place else [default, 0, (default or 0) + 1]
+            found: list[Any] = [default, 0] if setting.place else [default, 0, (default or 0) + 1]
         case Number(default=default, low=low, high=high):
             near = 1.0 if default is None else default
             found = [default, low, high, (low + high) / 2, near / 2, near * 2, near + 1, near - 1]

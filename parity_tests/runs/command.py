@@ -11,51 +11,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from twingrad.core.errors import INTERRUPTED, BackendError, SettingError
-from twingrad.core.random import check_seed
-from twingrad.core.registry import default_backend, load_backend
-from twingrad.parity_tests.judge.options import (
-    FAILURES,
-    PROFILES,
-    Options,
-    default_profile,
-    parse_dtypes,
-    parse_layers,
-    parse_profile,
-    use,
-)
+from twingrad.core.command_options import takes
+from twingrad.core.errors import INTERRUPTED, MissingPackageError, SettingError
+from twingrad.parity_tests.judge.options import FAILURES, Options
+from twingrad.parity_tests.judge.session import Session
 
-PROFILE_SIZES = ", ".join(f"{name} {count}" for name, count in PROFILES.items())
 SWEEPS = FAILURES.parent / "exhaustive"
+NEEDS = ("pytest", "hypothesis", "mpmath")
 
 
+@takes(Options)
 def parity(
-    layers: Annotated[
-        str, typer.Option(help="Only these layers, operations or optimizers: a,b,c.")
-    ] = "",
-    dtype: Annotated[str, typer.Option(help="The dtypes to judge.")] = "float32,float64",
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            help=f"How many cases for each law: {PROFILE_SIZES}.",
-            show_default="dev, or ci where CI is set",
-        ),
-    ] = None,
-    examples: Annotated[
-        int | None,
-        typer.Option(help="Cases for each law, layer and dtype.", show_default="the profile's"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Where the draws start; the same seed, the same cases.")
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="The backend under test.", show_default="TWINGRAD_BACKEND, else numpy"),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(help="The backend that is run beside it.", show_default="torch, else numpy"),
-    ] = None,
+    options: Options,
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Write report.json and index.html into this folder.")
@@ -96,38 +63,27 @@ def parity(
     chosen = [name for name, given in modes.items() if given]
     if len(chosen) > 1:
         raise SettingError(f"{' and '.join(chosen)} are different runs; give one of them")
-    for name, value, least in (("--examples", examples, 1), ("--jobs", jobs, 0)):
-        if value is not None and value < least:
-            raise SettingError(f"{name} must be an integer >= {least}; got {value}")
-    for package in ("pytest", "hypothesis", "mpmath"):
+    if jobs < 0:
+        raise SettingError(f"--jobs must be an integer >= 0; got {jobs}")
+    for package in NEEDS:
         if find_spec(package) is None:
-            raise BackendError(
+            raise MissingPackageError(
                 f"{package} is not installed; install it with: pip install 'twingrad[parity]'"
             )
-    backend = backend or default_backend()
-    profile = parse_profile(profile or default_profile())
-    options = Options(
-        parse_layers(layers),
-        parse_dtypes(dtype),
-        examples or PROFILES[profile],
-        check_seed(time.time_ns() % 2**32 if seed is None else seed),
-        backend,
-        reference or ("numpy" if backend == "torch" else "torch"),
-        profile,
-    )
+    if options.seed is None:
+        options = replace(options, seed=time.time_ns() % 2**32)
     if options.backend == options.reference:
         raise SettingError(
-            f"--reference must be another backend than --backend; both are {backend!r}"
+            f"--reference must be another backend than --backend; both are {options.backend!r}"
         )
-    for name in options.backends:
-        load_backend(name)
-    use(options)
+    session = Session(options)
+    assert session.backends  # loaded now, so that a missing one is a wrong call
     if file is not None:
-        _replay(console, file)
+        _replay(console, session, file)
     elif exhaustive:
         _exhaustive(console, options, jobs)
     elif trajectory:
-        _trajectory(console, options, trajectory)
+        _trajectory(console, session, trajectory)
     elif dispatch:
         _dispatch(console, options, jobs)
     elif calibrate:
@@ -164,14 +120,14 @@ def _laws(console: Console, options: Options, jobs: int, report: Path | None) ->
         raise typer.Exit(1)
 
 
-def _replay(console: Console, file: Path) -> None:
+def _replay(console: Console, session: Session, file: Path) -> None:
     from twingrad.parity_tests.judge.case import Case
     from twingrad.parity_tests.judge.checks import Disagreement, check
     from twingrad.parity_tests.runs.replay import load
 
     case = load(file)
     try:
-        check(case)
+        check(case, session)
     except Disagreement as found:
         console.print(str(found), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -181,15 +137,11 @@ def _replay(console: Console, file: Path) -> None:
 
 def _exhaustive(console: Console, options: Options, jobs: int) -> None:
     from twingrad.parity_tests.runs.exhaustive import run as sweeps
-    from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
+    from twingrad.parity_tests.runs.exhaustive.functions import functions
 
-    wanted = [
-        name
-        for name, function in FUNCTIONS.items()
-        if not options.layers or function.spec.name in options.layers
-    ]
+    wanted = [name for name, function in functions().items() if options.wants(function.spec.name)]
     if not wanted:
-        known = sorted({function.spec.name for function in FUNCTIONS.values()})
+        known = sorted({function.spec.name for function in functions().values()})
         raise SettingError(f"--exhaustive is for functions of one variable: {', '.join(known)}")
     result = sweeps.run(wanted, "float32", options.backends, SWEEPS, jobs)
     console.print(sweeps.table(result))
@@ -200,10 +152,10 @@ def _exhaustive(console: Console, options: Options, jobs: int) -> None:
         raise typer.Exit(1)
 
 
-def _trajectory(console: Console, options: Options, model: str) -> None:
+def _trajectory(console: Console, session: Session, model: str) -> None:
     from twingrad.parity_tests.runs import trajectory
 
-    parted = trajectory.compare(model, options.backends, options.seed or 0)
+    parted = trajectory.compare(model, session)
     console.print(trajectory.in_words(parted), markup=False, highlight=False, soft_wrap=True)
     if parted.first is not None:
         raise typer.Exit(1)
@@ -215,7 +167,7 @@ def _dispatch(console: Console, options: Options, jobs: int) -> None:
     runs = dispatch.run(options, jobs)
     for one in runs:
         if one.code:
-            console.print(f"{one.setting.name}:", style="red", highlight=False)
+            console.print(f"{one.choice.name}:", style="red", highlight=False)
             console.print(one.output, markup=False, highlight=False, soft_wrap=True)
     console.print(dispatch.table(runs))
     if any(run.code for run in runs):
@@ -223,8 +175,9 @@ def _dispatch(console: Console, options: Options, jobs: int) -> None:
 
 
 def _calibrate(console: Console, options: Options, jobs: int) -> None:
+    from twingrad.core.catalogue import everything
     from twingrad.core.environment import environment
-    from twingrad.parity_tests.judge import constants, witnesses
+    from twingrad.parity_tests.judge import constants, frozen, witnesses
     from twingrad.parity_tests.runs import dispatch, suite
 
     measuring = replace(options, calibrating=True)
@@ -232,21 +185,26 @@ def _calibrate(console: Console, options: Options, jobs: int) -> None:
     suite.print_findings(console, collector)
     if code:
         raise typer.Exit(INTERRUPTED if code == 2 else 1)
-    rows, raised = constants.calibrated(collector.measured)
-    facts, before = environment(), constants.frozen()["measured"]
-    measured = {
+    facts = environment()
+    how = {
         "examples": options.examples,
         "seed": options.seed,
-        "cases": before.get("cases", 0) + sum(row["cases"] for row in collector.measured),
         "versions": {name: facts["versions"][name] for name in ("numpy", "torch")},
-        "cpu": facts["cpu"],
-        "torch": facts["torch"]["kernels"],
     }
-    constants.write(rows, measured)
-    known = witnesses.extended(witnesses.frozen(), collector.measured)
-    witnesses.write(known)
-    witnesses.write(witnesses.lowered(known, dispatch.measured(witnesses.FILE)))
-    for file in (constants.FILE, witnesses.FILE):
+    made, raised = {}, []
+    for name in filter(options.wants, everything()):
+        rows = [row for row in collector.measured if row["layer"] == name]
+        known, above = constants.calibrated(frozen.frozen(name), rows, how)
+        made[name] = replace(known, witnesses=tuple(witnesses.extended(known.witnesses, rows)))
+        raised += [f"{name} {words}" for words in above]
+    cases = [one for known in made.values() for one in known.witnesses]
+    lowered = iter(witnesses.lowered(cases, dispatch.measured(cases, options)))
+    for name, known in made.items():
+        file = frozen.file_of(name)
+        if file is None:
+            console.print(f"{name}: its laws lie in no file, so nothing is recorded")
+            continue
+        frozen.write(replace(known, witnesses=tuple(next(lowered) for _ in known.witnesses)), file)
         console.print(f"written to {file}", highlight=False, soft_wrap=True)
     for line in raised:
         console.print(f"not raised: {line}", style="yellow", highlight=False, soft_wrap=True)

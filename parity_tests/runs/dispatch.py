@@ -1,7 +1,8 @@
 """The laws once more for each instruction set that this CPU's libraries can be held to.
 
 NumPy, torch and oneDNN choose their kernels by the CPU when they are loaded, and each choice rounds
-in its own way. A child process for each runs the suite with the choice made by environment variables, and with one and with two threads.
+in its own way. A child process for each runs the suite with the choice made by environment
+variables, and with one and with two threads.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import multiprocessing
 import os
@@ -20,11 +19,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 import twingrad
-from twingrad.core.catalogue import LAYERS
 from twingrad.core.environment import environment
 from twingrad.core.errors import DataError
 from twingrad.core.files import whole_file
-from twingrad.parity_tests.runs.exhaustive.functions import FUNCTIONS
+from twingrad.parity_tests.runs.exhaustive.digest import digest
+from twingrad.parity_tests.runs.exhaustive.functions import functions
 from twingrad.parity_tests.runs.exhaustive.sweep import (
     LIMITS,
     UNSIGNED,
@@ -64,7 +63,7 @@ def run(
         for name in names:
             progress.update(task, description=name)
             path = folder / f"{_slug(name)}-{dtype}.jsonl"
-            identity = _identity(name, dtype, backends)
+            identity = digest(name, dtype, backends)
             done = _read_chunks(path, identity)
             progress.advance(task, len(done))
             missing = [(name, dtype, start, backends) for start in starts if start not in done]
@@ -214,7 +213,7 @@ def _row(name: str, dtype: str, key: Key, tally: Tally) -> dict[str, Any]:
 def _in_many_digits(name: str, what: str, x: float) -> str:
     """Return the function's value at a witness as mpmath has it, so that anyone can check it."""
     with mpmath.workdps(DIGITS):
-        return str(mpmath.nstr(FUNCTIONS[name].directions[what].exact(mpmath.mpf(x)), 20))
+        return str(mpmath.nstr(functions()[name].directions[what].exact(mpmath.mpf(x)), 20))
 
 
 def _witness(bits: int, dtype: str) -> dict[str, Any]:
@@ -227,7 +226,7 @@ def _sweep_chunk(
 ) -> tuple[int, dict[Key, Tally]]:
     name, dtype, start, backends = work
     stop = min(start + CHUNK, number_of_floats(dtype))
-    return start, sweep(FUNCTIONS[name], dtype, start, stop, backends)
+    return start, sweep(functions()[name], dtype, start, stop, backends)
 
 
 def _pool(jobs: int) -> Any:
@@ -238,21 +237,6 @@ def _pool(jobs: int) -> Any:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     torch.set_num_threads(1)
-
-
-def _identity(name: str, dtype: str, backends: tuple[str, ...]) -> str:
-    """Return a digest of all that a result depends on: its kernels, the sweep, the versions."""
-    digest = hashlib.sha256()
-    spec = FUNCTIONS[name].spec
-    pages = (f"{spec.name}.py" if spec.name in LAYERS else "operations.py", "normal.py")
-    folders = [Path(twingrad.__file__).parent / "backends" / f"{b}_backend" for b in backends]
-    files = [folder / page for folder in folders for page in pages]
-    here = Path(__file__).parent
-    for path in (*filter(Path.is_file, files), here / "functions.py", here / "sweep.py"):
-        digest.update(path.read_bytes())
-    versions = (np.__version__, torch.__version__, name, dtype, *backends)
-    digest.update("\n".join(versions).encode())
-    return digest.hexdigest()[:16]
 
 
 def _read_chunks(path: Path, identity: str) -> dict[int, dict[Key, Tally]]:

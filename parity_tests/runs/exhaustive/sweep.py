@@ -11,7 +11,7 @@ import torch
 
 from twingrad.core.registry import load_backend
 from twingrad.core.spec import Array
-from twingrad.parity_tests.runs.exhaustive.functions import Direction, Function
+from twingrad.parity_tests.laws.sweeps import Direction, Function
 
 BLOCK = 2**16  # floats at a time, so that all that is computed from them stays in the cache
 LIMITS = (0.5, 0.501, 1.0, 2.0, 4.0, 100.0, 1e4)  # ulp: how many results are above each
@@ -98,9 +98,8 @@ def _truths(function: Function, x: Array) -> dict[str, Array]:
 
 
 def _computed(function: Function, backend: str, x: Array) -> dict[str, Array]:
-    inputs = {"x": x}
-    if function.target is not None:
-        inputs["target"] = np.full_like(x, function.target)
+    beside = {name: np.full_like(x, value) for name, value in function.beside.items()}
+    inputs = {"x": x, **beside}
     with np.errstate(all="ignore"):
         y, grads = load_backend(backend).vjp(function.spec, inputs, np.ones_like, function.settings)
     return {"y": y, "grad_x": grads["x"]}

@@ -14,13 +14,8 @@ from typing import Any
 from twingrad.core.catalogue import load_file
 from twingrad.core.environment import versions
 from twingrad.core.errors import TwingradError
-from twingrad.parity_tests.runs.mutants.judge import (
-    ERROR,
-    LAWS,
-    TIMEOUT,
-    Judge,
-    Verdict,
-)
+from twingrad.parity_tests.runs.mutants.judge import ERROR, TIMEOUT, Judge, Verdict
+from twingrad.parity_tests.runs.mutants.laws import LAWS
 from twingrad.parity_tests.runs.mutants.mutant import Mutant
 from twingrad.parity_tests.runs.mutants.operators import OPERATORS
 from twingrad.parity_tests.runs.mutants.survivors import reasons
