@@ -341,13 +341,16 @@ def check_exact(name: str, exact: Exact, dtype: str, backend: str) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(words, id=words, marks=pytest.mark.about(name))
-        for words, (name, _) in CALLS_IN_WORDS.items()
-    ],
-)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each call of a layer."""
+    if "call" in metafunc.fixturenames:
+        calls = [
+            pytest.param(words, id=words, marks=pytest.mark.about(name))
+            for words, (name, _) in CALLS_IN_WORDS.items()
+        ]
+        metafunc.parametrize("call", calls)
+
+
 @given(data=st.data())
 def test_integers_give_integers(
     call: str, dtype: str, session: Session, data: st.DataObject

@@ -14,7 +14,7 @@ import twingrad as tg
 from twingrad.backends.numpy_backend import blocks, flat
 from twingrad.core.spec import Array, OptimizerSpec
 from twingrad.parity_tests.judge.strategies import optimizer_settings
-from twingrad.parity_tests.properties import OPTIMIZER_CLASSES
+from twingrad.parity_tests.laws.optimizers import class_of
 
 BACKENDS = ("numpy", "torch")
 STEPS = 4
@@ -64,12 +64,12 @@ def test_a_group_steps_as_each_of_its_parameters_does_alone(
     for backend in BACKENDS:
         params = [tg.tensor(weight, backend, requires_grad=True) for weight in first]
         groups = [{"params": part} for part in (params[:cut], params[cut:]) if part]
-        together = OPTIMIZER_CLASSES[optimizer.name](groups, **plan[0][0])
+        together = class_of(optimizer)(groups, **plan[0][0])
         alone = [Alone(weight) for weight in first]
         for settings, grads, is_loaded in plan:
             if is_loaded:
                 saved = together.state_dict()
-                together = OPTIMIZER_CLASSES[optimizer.name](groups, **settings)
+                together = class_of(optimizer)(groups, **settings)
                 together.load_state_dict(saved)
             for group in together.param_groups:
                 group.update(settings)

@@ -49,7 +49,7 @@ def test_the_exact_lane_is_not_shortened() -> None:
     assert len(bitwise) >= 4 * BITWISE_LAWS
 
 
-def test_every_law_is_about_something() -> None:
+def test_every_row_of_the_table_is_about_something() -> None:
     assert set(names_with_laws()) <= everything().keys()
     for sentence, law in general_laws().items():
         assert callable(law.of), sentence

@@ -332,8 +332,10 @@ def test_every_law_has_a_fault() -> None:
     ],
 )
 def test_a_law_of_refusals_sees_a_backend_that_checks_nothing(
-    law: Callable[[LayerSpec], None], monkeypatch: pytest.MonkeyPatch
+    law: Callable[[LayerSpec, Session], None],
+    monkeypatch: pytest.MonkeyPatch,
+    session: Session,
 ) -> None:
     monkeypatch.setattr(dispatch, "check_call", lambda *_: None)
     with pytest.raises((AssertionError, pytest.fail.Exception, ValueError)):
-        law(LAYERS["linear"])
+        law(LAYERS["linear"], session.apart())

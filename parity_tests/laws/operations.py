@@ -226,7 +226,7 @@ PAGES: dict[str, SimpleNamespace] = {
             "exp",
             lambda g, x: {"y": FUNCTION * np.exp(x), "grad_x": (FUNCTION + BASIC) * g * np.exp(x)},
             {
-                "truth": digits.exp,
+                "truth": lambda x: digits.exp(x),  # a ufunc takes no names
                 "DOMAINS": {"x": Domain(-20, 5)},
                 "ROUNDED_ONCE": ("y",),
                 "SWEEPS": (Function("exp", OPERATIONS["exp"], EXP, EXP),),
@@ -236,7 +236,7 @@ PAGES: dict[str, SimpleNamespace] = {
             "log",
             lambda g, x: {"y": LOG * np.abs(np.log(x)), "grad_x": BASIC * g / x},
             {
-                "truth": digits.log,
+                "truth": lambda x: digits.log(x),
                 "DOMAINS": ABOVE_0,
                 "POSITIVE": True,
                 "ROUNDED_ONCE": ("y",),
@@ -255,7 +255,7 @@ PAGES: dict[str, SimpleNamespace] = {
             "sqrt",
             lambda g, x: {"y": 2 * BASIC * np.sqrt(x), "grad_x": 4 * BASIC * g / np.sqrt(x)},
             {
-                "truth": digits.sqrt,
+                "truth": lambda x: digits.sqrt(x),
                 "DOMAINS": ABOVE_0,
                 "POSITIVE": True,
                 "ROUNDED_ONCE": ("y", "grad_x"),
