@@ -1,173 +1,232 @@
-"""A dataclass's fields as the options of a command: each has its name, help and default once.
+"""A dataclass's fields as the options of a command: each option is said once, where its value is.
 
-The same fields make the options that a command takes, the arguments that a child process is given,
-and the object itself, from what somebody typed.
+@dataclass(frozen=True)
+class Training:
+    steps: int = option("Steps in all.", Integer(1000, low=1))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+@fields_as_options
+def train(*, settings: Given[Training]) -> None: ...
+
+The same fields make the arguments that a child process is given, and the dataclass of arguments.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
-import typer
-
-KEY = "command option"  # of a field's metadata
-TYPED = (str, int, float, bool, Path)  # what a command line can read by itself; else it is text
+from twingrad.core.errors import SettingError
+from twingrad.core.spec import Choice, Setting
 
 T = TypeVar("T")
-R = TypeVar("R")
+KEY = "option"  # under which a field's metadata hold its Option
+TYPED = (str, int, float, bool, Path)  # what a command line can read by itself; else it is text
 
 
 @dataclass(frozen=True)
-class Spelling:
-    """How a field of a dataclass is said on a command line."""
+class Option:
+    """What a command has to know of a field, beside its name, its type and its default."""
 
     help: str
-    name: str = ""  # without dashes; empty: the field's own
-    read: Callable[[Any], Any] | None = None  # makes the field's value of what was typed
-    write: Callable[[Any], str] = str  # makes what is typed of the field's value
-    # The value where none was given, from those of the fields before it; else the field's default.
+    range: Setting | None = None
+    shown: str | None = None  # the default in words, where its value says too little
+    flags: str | None = None  # such as "--recompute/--keep", where the name is not enough
+    read: Callable[[Any], Any] | None = None  # makes the value of what was typed
+    write: Callable[[Any], str] = str  # makes what is typed of the value
+    # The value where none was given, from those of the fields before it; else the default.
     otherwise: Callable[[Mapping[str, Any]], Any] | None = None
-    default_in_words: str = ""  # for the help, where the default depends on something
+    fixed: bool = False  # a run keeps it to its end
     internal: bool = False  # said to child processes, and no option of a command
-
-
-def option(default: Any, help: str, **spelling: Any) -> Any:
-    """Return a dataclass's field that is an option as well; for the rest see Spelling."""
-    return field(default=default, metadata={KEY: Spelling(help, **spelling)})
 
 
 @dataclass(frozen=True)
 class CommandOption:
-    """A field that is an option: how it is said, and what is typed for it."""
+    """A field that is an option: how it is called, and what is typed for it."""
 
-    field: str
-    flag: str
-    type: type[Any]
+    name: str
+    type: Any
     default: Any
-    spelling: Spelling
+    said: Option
 
-    def written(self, value: Any) -> str:
-        """Return a value of the field as it is typed; empty for one that needs no word."""
-        return "" if value is None else self.spelling.write(value)
+    @property
+    def flags(self) -> str:
+        """How it is written on a command line; a flag's other name after a slash."""
+        return self.said.flags or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def typed(self) -> str | None:
+        """The default as it would be typed; None where there is nothing to type."""
+        if self.default is None or self.said.otherwise is not None:
+            return None
+        return self.said.write(self.default)
 
 
-@functools.cache
-def options_of(cls: type[Any]) -> tuple[CommandOption, ...]:
+def option(help: str, default: Any, **more: Any) -> Any:
+    """Return a dataclass field that is an option too, with `more` as in Option.
+
+    `default` is a value, or a setting that has the default and the range.
+    """
+    if isinstance(default, Setting):
+        return field(default=default.default, metadata={KEY: Option(help, default, **more)})
+    return field(default=default, metadata={KEY: Option(help, **more)})
+
+
+def options_of(kind: Any) -> tuple[CommandOption, ...]:
     """Return the fields of a dataclass that are options, in their order."""
-    hints = get_type_hints(cls)
+    types = get_type_hints(kind)
     return tuple(
-        CommandOption(
-            one.name,
-            "--" + (one.metadata[KEY].name or one.name.replace("_", "-")),
-            _typed(hints[one.name]),
-            one.default,
-            one.metadata[KEY],
-        )
-        for one in dataclasses.fields(cls)
+        CommandOption(one.name, _typed(types[one.name]), one.default, one.metadata[KEY])
+        for one in fields(kind)
         if KEY in one.metadata
     )
 
 
-def made(cls: type[T], given: Mapping[str, Any]) -> T:
-    """Return the dataclass of what was typed for each field; None: nothing was."""
+def check(values: Any) -> None:
+    """Raise SettingError for the first field of a dataclass that is out of its range."""
+    for one in options_of(type(values)):
+        value, valid = getattr(values, one.name), one.said.range
+        if valid is not None and not valid.accepts(value):
+            words = valid.valid.removesuffix(", or None")
+            if isinstance(valid, Choice):
+                words = f"one of {', '.join(valid.options)}"
+            raise SettingError(f"must be {words}; got {value!r}", one.name)
+
+
+def check_changes(kind: Any, names: Iterable[str]) -> None:
+    """Raise SettingError for the first of these fields that a run keeps to its end."""
+    fixed = {one.name for one in options_of(kind) if one.said.fixed}
+    for name in names:
+        if name in fixed:
+            raise SettingError("cannot change when a run is resumed", name)
+
+
+def made(kind: type[T], given: Mapping[str, Any]) -> T:
+    """Return the dataclass of what was typed for some of its fields.
+
+    Raises what the dataclass raises for a value out of range.
+    """
     values: dict[str, Any] = {}
-    for one in options_of(cls):
-        typed = given.get(one.field)
-        if typed is not None:
-            values[one.field] = one.spelling.read(typed) if one.spelling.read else typed
-        elif one.spelling.otherwise:
-            values[one.field] = one.spelling.otherwise(values)
+    for one in options_of(kind):
+        if one.name in given:
+            read = one.said.read
+            values[one.name] = read(given[one.name]) if read is not None else given[one.name]
+        elif one.said.otherwise is not None:
+            values[one.name] = one.said.otherwise(values)
         elif one.default is not MISSING:
-            values[one.field] = one.default
-    return cls(**values)
+            values[one.name] = one.default
+    return kind(**values)
 
 
 def to_args(
-    options: Any,
+    values: Any,
     always: Collection[str] | None = None,
     without: Collection[str] = (),
     flags: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Return the arguments that say the same on a command line.
+    """Return the arguments that say the same as a dataclass on a command line.
 
     `always` are the fields that are said even where they have their default, None: all. `without`
     are never said; `flags` holds other names for some.
     """
     arguments: list[str] = []
-    for one in options_of(type(options)):
-        value = getattr(options, one.field)
-        is_said = always is None or one.field in always or value != one.default
-        text = one.written(value)
-        if one.field in without or not is_said or not text or value is False:
+    for one in options_of(type(values)):
+        value = getattr(values, one.name)
+        text = "" if value is None else one.said.write(value)
+        is_said = always is None or one.name in always or value != one.default
+        if one.name in without or not is_said or not text or value is False:
             continue
-        flag = (flags or {}).get(one.field, one.flag)
+        flag = (flags or {}).get(one.name, one.flags)
         arguments += [flag] if value is True else [flag, text]
     return arguments
 
 
-def from_args(cls: type[T], arguments: Sequence[str]) -> T:
+def from_args(kind: type[T], arguments: Sequence[str]) -> T:
     """Return the dataclass of a command line's arguments, as `to_args` writes them."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for one in options_of(cls):
-        how: dict[str, Any] = (
-            {"action": "store_true"} if one.type is bool else {"type": one.type, "default": None}
-        )
-        parser.add_argument(one.flag, dest=one.field, **how)
-    return made(cls, vars(parser.parse_args(arguments)))
+    for one in options_of(kind):
+        how: dict[str, Any] = {"action": "store_true"} if one.type is bool else {"type": one.type}
+        parser.add_argument(one.flags, dest=one.name, default=argparse.SUPPRESS, **how)
+    return made(kind, vars(parser.parse_args(arguments)))
 
 
-def takes(cls: type[Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Let a command take a dataclass's options one by one, for its argument of that type.
+@dataclass(frozen=True)
+class Given(Generic[T]):
+    """The fields of the dataclass `kind` that a command line gave; the others have defaults."""
 
-    To be written above the command; the options stand where the argument did.
+    kind: type[T]
+    values: Mapping[str, Any]
+
+    def instance(self) -> T:
+        """Return the dataclass. Raises what it raises for a value out of range."""
+        return made(self.kind, self.values)
+
+
+def fields_as_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return `function` as typer can run it: each parameter Given[D] becomes the options of D.
+
+    All parameters of `function` are keyword-only; the others are typer's as they are.
     """
+    import typer  # what only reads settings does without a command line
 
-    def spread_out(command: Callable[..., R]) -> Callable[..., R]:
-        parameters = inspect.signature(command, eval_str=True).parameters
-        argument = next(name for name, one in parameters.items() if one.annotation is cls)
-        options = [one for one in options_of(cls) if not one.spelling.internal]
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    own = inspect.signature(function, eval_str=True).parameters
+    kinds = {
+        name: get_args(parameter.annotation)[0]
+        for name, parameter in own.items()
+        if get_origin(parameter.annotation) is Given
+    }
+    parameters = [context]
+    for name, parameter in own.items():
+        parameters += _parameters(kinds[name]) if name in kinds else [parameter]
 
-        @functools.wraps(command)
-        def called(**given: Any) -> R:
-            typed = {one.field: given.pop(one.field, None) for one in options}
-            return command(**{argument: made(cls, typed)}, **given)
+    def command(*, context: Any, **values: Any) -> None:
+        for name, kind in kinds.items():
+            typed = {one.name: values.pop(one.name) for one in _offered(kind)}
+            given = {
+                key: value
+                for key, value in typed.items()
+                if context.get_parameter_source(key).name != "DEFAULT"
+            }
+            values[name] = Given(kind, given)
+        function(**values)
 
-        spread: list[inspect.Parameter] = []
-        for name, parameter in parameters.items():
-            spread += map(_parameter, options) if name == argument else [parameter]
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        spread = [parameter.replace(kind=keyword) for parameter in spread]
-        called.__dict__["__signature__"] = inspect.Signature(spread)
-        called.__annotations__ = {one.name: one.annotation for one in spread}
-        return called
-
-    return spread_out
-
-
-def _parameter(one: CommandOption) -> inspect.Parameter:
-    spelling, words = one.spelling, one.spelling.default_in_words
-    said = typer.Option(one.flag, help=spelling.help, show_default=words or True)
-    if spelling.otherwise or one.default is None:
-        annotation, default = one.type | None, None
-    else:
-        annotation, default = one.type, one.default
-        if not isinstance(default, one.type):
-            default = one.written(default)
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(
-        one.field, kind, default=default, annotation=Annotated[annotation, said]
-    )
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__module__, command.__qualname__ = function.__module__, function.__qualname__
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
 
 
-def _typed(hint: Any) -> type[Any]:
+def _offered(kind: Any) -> list[CommandOption]:
+    return [one for one in options_of(kind) if not one.said.internal]
+
+
+def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
+    """Yield each option of a dataclass as a parameter that typer reads."""
+    import typer
+
+    for one in _offered(kind):
+        default = one.default if isinstance(one.default, one.type) else one.typed
+        if one.said.otherwise is not None:
+            default = None
+        info = typer.Option(one.flags, help=one.said.help, show_default=one.said.shown or True)
+        yield inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[one.type | None if default is None else one.type, info],
+        )
+
+
+def _typed(hint: Any) -> Any:
     """Return the type of what is typed for a field: that of the field, or text."""
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
     return kinds[0] if len(kinds) == 1 and kinds[0] in TYPED else str

@@ -30,7 +30,8 @@ from twingrad.parity_tests.judge.checks import (
     check_gradient,
     gradients,
 )
-from twingrad.parity_tests.judge.options import Options, options, use
+from twingrad.parity_tests.judge.options import Options
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.judge.strategies import cases
 
 ROOT = Path(__file__).parent.parent
@@ -518,8 +519,7 @@ def test_one_that_is_loaded_under_no_grad_joins_in(register: Register) -> None:
 
 def judge(backend: str, layer: str, dtype: str) -> None:
     """Hold a backend to the definition of one layer, in a few cases that are not shrunk."""
-    before = options()
-    use(Options(backend=backend, reference="numpy"))
+    session = Session(Options(backend=backend, reference="numpy"))
 
     @hypothesis.settings(
         max_examples=10,
@@ -531,13 +531,10 @@ def judge(backend: str, layer: str, dtype: str) -> None:
     @hypothesis.given(st.data())
     def agrees(data: st.DataObject) -> None:
         case = data.draw(cases(tg.layer(layer), dtype))
-        check_forward(case)
-        check_gradient(case)
+        check_forward(case, session)
+        check_gradient(case, session)
 
-    try:
-        agrees()
-    finally:
-        use(before)
+    agrees()
 
 
 def test_the_example_of_the_page_obeys_the_laws(register: Register) -> None:

@@ -1,4 +1,4 @@
-"""The frozen constants: complete, never raised by a command, and a ratchet on each backend."""
+"""What is frozen of each layer: complete, never raised by a command, a ratchet on each backend."""
 
 from __future__ import annotations
 
@@ -9,34 +9,53 @@ import numpy as np
 import pytest
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
-from twingrad.core.catalogue import LAYERS, OPTIMIZERS
+from twingrad.core.catalogue import LAYERS, OPTIMIZERS, everything
 from twingrad.core.operations import OPERATIONS
-from twingrad.parity_tests.judge import constants, witnesses
+from twingrad.parity_tests.judge import constants, frozen, witnesses
 from twingrad.parity_tests.judge.bounds import bounds, derived
 from twingrad.parity_tests.judge.case import Case, Walk
 from twingrad.parity_tests.judge.checks import Disagreement, check_gradient
+from twingrad.parity_tests.judge.frozen import Frozen, Measured, Witness, that_counts
+from twingrad.parity_tests.judge.session import Session
 from twingrad.parity_tests.runs import replay
 
 DTYPES = ("float32", "float64")
+HERE, ELSEWHERE = frozen.processor(), "another processor"
 
 
 def rows(ratio: float, backend: str = "numpy") -> list[dict[str, Any]]:
     """Return what a calibration would have measured of one tensor."""
     entry = {"layer": "tanh", "what": "y", "dtype": "float32", "backend": backend}
-    return [entry | {"ratio": ratio}]
+    return [entry | {"ratio": ratio, "cases": 3}]
+
+
+def of_one_tensor(c: float, **observed: dict[str, float]) -> Frozen:
+    """Return what is frozen of one tensor, with what was observed `here` and `elsewhere`."""
+    names = {"here": HERE, "elsewhere": ELSEWHERE}
+    return Frozen(
+        {"y": {"float32": c}},
+        {
+            names[where]: Measured({}, {"y": {"float32": shares}})
+            for where, shares in observed.items()
+        },
+    )
 
 
 def test_every_tensor_of_every_layer_has_its_constant() -> None:
-    frozen = constants.frozen()["rows"]
     for name, spec in (LAYERS | OPERATIONS).items():
+        known = frozen.frozen(name)
         for what in ("y", *(f"grad_{key}" for key in spec.differentiable)):
             for dtype in DTYPES:
-                row = frozen[name][what][dtype]
-                assert 0 < row["c"] <= 1
-                assert row["observed"].keys() == {"numpy", "torch"}
-                assert max(row["observed"].values()) <= row["c"]
+                assert 0 < known.constants[what][dtype] <= 1
+                observed = known.observed(what, dtype)
+                assert observed.keys() == {"numpy", "torch"}
+                assert max(observed.values()) <= known.constants[what][dtype]
     for name in OPTIMIZERS:
-        assert frozen[name]["weight"].keys() == set(DTYPES)
+        assert frozen.frozen(name).constants["weight"].keys() == set(DTYPES)
+
+
+def test_every_record_is_of_something() -> None:
+    assert {file.stem for file in frozen.RECORDS.glob("*.json")} == {*everything()}
 
 
 def test_a_bound_is_its_constants_share_of_what_rounding_explains() -> None:
@@ -45,39 +64,55 @@ def test_a_bound_is_its_constants_share_of_what_rounding_explains() -> None:
     np.testing.assert_allclose(bounds(case)["grad_x"], c * derived(case)["grad_x"], rtol=1e-15)
 
 
-def test_a_calibration_adds_constants_but_changes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {"tanh": {"y": {"float32": {"c": 0.4, "observed": {"numpy": 0.1}}}}}
-    monkeypatch.setattr(constants, "frozen", lambda: {"rows": before})
+def test_a_calibration_adds_constants_but_changes_none() -> None:
+    before = of_one_tensor(0.4, here={"numpy": 0.1})
     for ratio, observed, complaints in ((0.05, 0.1, 0), (0.2, 0.2, 0), (0.3, 0.3, 1)):
-        after, raised = constants.calibrated(rows(ratio))
-        assert after["tanh"]["y"]["float32"] == {"c": 0.4, "observed": {"numpy": observed}}
+        after, raised = constants.calibrated(before, rows(ratio), {})
+        assert after.constants == before.constants
+        assert after.observed("y", "float32") == {"numpy": observed}
         assert len(raised) == complaints
-    other, _ = constants.calibrated(rows(0.03, backend="torch"))
-    assert other["tanh"]["y"]["float32"]["observed"] == {"numpy": 0.1, "torch": 0.03}
-    monkeypatch.setattr(constants, "frozen", lambda: {"rows": {}})
-    new, _ = constants.calibrated(rows(0.05))
-    assert new["tanh"]["y"]["float32"] == {"c": 0.2, "observed": {"numpy": 0.05}}
+    assert before == of_one_tensor(0.4, here={"numpy": 0.1})
+    other, _ = constants.calibrated(before, rows(0.03, backend="torch"), {})
+    assert other.observed("y", "float32") == {"numpy": 0.1, "torch": 0.03}
+    new, _ = constants.calibrated(Frozen(), rows(0.05), {"seed": 7})
+    assert new.constants == {"y": {"float32": 0.2}}
+    assert new.processors[HERE].how == {"seed": 7, "cases": 3}
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "constants.json"
-    constants.write(constants.frozen()["rows"], {"examples": 3}, file)
-    expected = constants.frozen()["rows"]
-    monkeypatch.setattr(constants, "FILE", file)
-    constants.frozen.cache_clear()
-    try:
-        assert constants.frozen()["rows"] == expected
-        assert constants.frozen()["measured"] == {"examples": 3}
-    finally:
-        monkeypatch.undo()
-        constants.frozen.cache_clear()
+def test_a_calibration_leaves_what_other_processors_measured() -> None:
+    before = of_one_tensor(0.4, elsewhere={"numpy": 0.3})
+    after, raised = constants.calibrated(before, rows(0.1), {})
+    assert after.processors[ELSEWHERE] == before.processors[ELSEWHERE]
+    assert after.observed("y", "float32") == {"numpy": 0.1}
+    # A constant holds on all of them.
+    assert raised == ["y float32: c is 0.4, and 0.3 was measured"]
+
+
+def test_what_was_seen_here_counts_and_elsewhere_the_most_of_all() -> None:
+    assert that_counts({HERE: {"numpy": 0.1}, "a": {"numpy": 0.3}}) == {"numpy": 0.1}
+    assert that_counts({"a": {"numpy": 0.2}, "b": {"numpy": 0.3}}) == {"numpy": 0.3}
+    assert that_counts({HERE: {"torch": 0.1}, "b": {"numpy": 0.3}}) == {"torch": 0.1, "numpy": 0.3}
+
+
+@pytest.mark.parametrize("name", ["tanh", "attention", "adamw"])
+def test_what_is_written_is_what_is_read(name: str, tmp_path: Path) -> None:
+    shipped = frozen.file_of(name)
+    assert shipped is not None
+    file = tmp_path / shipped.name
+    frozen.write(frozen.frozen(name), file)
+    assert file.read_bytes() == shipped.read_bytes()
+
+
+def test_a_layer_of_which_nothing_is_recorded_has_its_derived_bound() -> None:
+    assert constants.constant("nothing_of_the_kind", "y", "float32") == 1
+    assert witnesses.witnesses("nothing_of_the_kind", "float32") == []
 
 
 def test_a_kernel_that_gets_worse_is_caught_inside_its_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An error that no bound forbids, but that is more than 1.5 times the recorded one."""
-    honest = KERNELS["tanh"]
+    honest, session = KERNELS["tanh"], Session()
     c = constants.constant("tanh", "grad_x", "float32")
     recorded = c / 2
     x = np.full(3, 3.0, np.float32)  # where the gradient is small beside what the bound is made of
@@ -89,28 +124,26 @@ def test_a_kernel_that_gets_worse_is_caught_inside_its_bound(
         assert grad_x is not None
         return (grad_x + error,)
 
-    check_gradient(case, {"grad_x": {"numpy": recorded}})
+    check_gradient(case, session, {"grad_x": {"numpy": recorded}})
     monkeypatch.setitem(KERNELS, "tanh", honest._replace(backward=backward))
     with pytest.raises(Disagreement, match="less accurate than recorded on numpy") as caught:
-        check_gradient(case, {"grad_x": {"numpy": recorded}})
+        check_gradient(case, session, {"grad_x": {"numpy": recorded}})
     assert caught.value.finding.wrong == []
     assert caught.value.finding.worse == ["numpy"]
 
 
 def test_every_layer_and_optimizer_that_rounds_has_its_witnesses() -> None:
-    rounding = {
-        name
-        for name, tensors in constants.frozen()["rows"].items()
-        for row in tensors.values()
-        if any(max(row[dtype]["observed"].values()) for dtype in DTYPES)
+    def rounds(known: Frozen) -> bool:
+        return any(
+            max(known.observed(what, dtype).values())
+            for what, by_dtype in known.constants.items()
+            for dtype in by_dtype
+        )
+
+    records = {name: frozen.frozen(name) for name in everything()}
+    assert {name for name, known in records.items() if known.witnesses} == {
+        name for name, known in records.items() if rounds(known)
     }
-    assert {one.subject for one in witnesses.frozen()} == rounding
-
-
-def test_witnesses_come_back_as_they_were_written(tmp_path: Path) -> None:
-    file = tmp_path / "witnesses.json"
-    witnesses.write(witnesses.frozen(), file)
-    assert file.read_bytes() == witnesses.FILE.read_bytes()
 
 
 def test_a_calibration_adds_witnesses_and_lowers_what_they_recorded() -> None:
@@ -123,11 +156,13 @@ def test_a_calibration_adds_witnesses_and_lowers_what_they_recorded() -> None:
     rows = [row(cases[0], 0.1, backend="numpy"), row(cases[1], 0.2, backend="numpy")]
     rows += [row(cases[1], 0.2, backend="torch")]
     (found,) = witnesses.extended([], rows)
-    assert found.recorded == {"y": {"numpy": 1.0, "torch": 1.0}}
+    assert found.here == {"y": {"numpy": 1.0, "torch": 1.0}}
     assert repr(found.case) == repr(cases[1])
     (found,) = witnesses.lowered([found], [[{"y": {"numpy": 0.2, "torch": 0.1}}]] * 2)
-    assert found.recorded == {"y": {"numpy": 0.2, "torch": 0.1}}
+    assert found.here == {"y": {"numpy": 0.2, "torch": 0.1}}
     assert witnesses.extended([found], [row(cases[2], 0.3, backend="torch")]) == [found]
+    elsewhere = {ELSEWHERE: {"y": {"numpy": 0.05}}}
+    found = Witness(found.case, {**found.recorded, **elsewhere})
     assert witnesses.lowered([found], [[{"y": {"numpy": 0.9, "torch": 0.01}}]]) == [
-        witnesses.Witness(found.case, {"y": {"numpy": 0.2, "torch": 0.01}})
+        Witness(found.case, {HERE: {"y": {"numpy": 0.2, "torch": 0.01}}, **elsewhere})
     ]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from twingrad.backends.numpy_backend.kernels import KERNELS
 from twingrad.core.environment import cpu_features
-from twingrad.parity_tests.faults import distorted_gradient
+from twingrad.parity_tests.faults.distortions import distorted_gradient
 from twingrad.parity_tests.judge import options
 from twingrad.parity_tests.runs import dispatch
 from twingrad.parity_tests.runs.suite import Collector, print_findings, run, table
@@ -60,13 +60,9 @@ def test_a_fault_is_named_with_its_side_its_place_and_its_command(
 ) -> None:
     wrong = distorted_gradient(KERNELS["tanh"], 0, lambda x: x * np.float32(1.001).astype(x.dtype))
     monkeypatch.setitem(KERNELS, "tanh", wrong)
-    before = options.options()
     chosen = options.Options(layers=("tanh",), dtypes=("float64",), examples=10, seed=3)
-    try:
-        collector, _, code = run(chosen, jobs=1)
-        text = written(collector)
-    finally:
-        options.use(before)
+    collector, _, code = run(chosen, jobs=1)
+    text = written(collector)
     assert code == 1
     assert re.search(r"tanh \(float64\): grad_x\[.*\] is wrong on numpy, right on torch", text)
     assert "definition" in text
@@ -87,7 +83,7 @@ def test_a_fault_is_named_with_its_side_its_place_and_its_command(
         (("--backend", "tensorflow"), "unknown backend 'tensorflow'"),
         (("--backend", "torch", "--reference", "torch"), "--reference must be another backend"),
         (("--jobs", "-2"), "--jobs must be an integer >= 0"),
-        (("--profile", "fast"), "profile must be one of ['dev', 'ci', 'nightly']"),
+        (("--profile", "fast"), "--profile must be one of dev, ci, nightly; got 'fast'"),
         (("--trajectory", "bert"), "--trajectory must be one of ['mlp', 'block']; got 'bert'"),
         (("--exhaustive", "--layers", "linear"), "--exhaustive is for functions of one variable"),
         (("--exhaustive", "--dispatch"), "--exhaustive and --dispatch are different runs"),
@@ -114,8 +110,8 @@ def test_two_runs_that_do_not_part_say_so() -> None:
 
 def test_each_instruction_set_is_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the children are told changes what their libraries use."""
-    low = dispatch.SETTINGS[-1]
-    monkeypatch.setattr(dispatch, "SETTINGS", (low,))
+    low = dispatch.KERNEL_CHOICES[-1]
+    monkeypatch.setattr(dispatch, "KERNEL_CHOICES", (low,))
     chosen = options.Options(layers=("relu",), dtypes=("float32",), examples=2, seed=1)
     (run,) = dispatch.run(chosen, jobs=1)
     assert run.code == 0, run.output

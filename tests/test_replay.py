@@ -18,8 +18,7 @@ from twingrad.core.calls import layer
 from twingrad.core.catalogue import LAYERS, OPTIMIZERS
 from twingrad.core.errors import DataError
 from twingrad.core.operations import OPERATIONS
-from twingrad.parity_tests.faults import distorted_gradient
-from twingrad.parity_tests.judge import options
+from twingrad.parity_tests.faults.distortions import distorted_gradient
 from twingrad.parity_tests.judge.case import Case, Walk
 from twingrad.parity_tests.judge.strategies import cases, walks
 from twingrad.parity_tests.runs.replay import load, save
@@ -67,18 +66,14 @@ def test_an_optimizers_walk_is_run_again(
 ) -> None:
     walk = Walk(OPTIMIZERS["sgd"], "float64", OPTIMIZERS["sgd"].defaults(), 3)
     path = save(walk, tmp_path, "a test")
-    before = options.options()
-    try:
-        assert twingrad("parity", "--replay", path).code == 0
-        honest = STEPS["sgd"]
-        monkeypatch.setitem(
-            STEPS,
-            "sgd",
-            lambda weight, grad, *rest, **named: honest(weight, -grad, *rest, **named),
-        )
-        again = twingrad("parity", "--replay", path)
-    finally:
-        options.use(before)
+    assert twingrad("parity", "--replay", path).code == 0
+    honest = STEPS["sgd"]
+    monkeypatch.setitem(
+        STEPS,
+        "sgd",
+        lambda weight, grad, *rest, **named: honest(weight, -grad, *rest, **named),
+    )
+    again = twingrad("parity", "--replay", path)
     assert again.code == 1
     assert "is wrong on numpy, right on torch" in again.out
 
@@ -88,14 +83,10 @@ def test_a_replayed_fault_fails_and_a_mended_one_does_not(
 ) -> None:
     case = Case(layer("tanh"), {"x": np.linspace(-1, 1, 5)}, {}, np.arange(5.0))
     path = save(case, tmp_path, "a test")
-    before = options.options()
-    try:
-        assert twingrad("parity", "--replay", path).code == 0
-        wrong = distorted_gradient(KERNELS["tanh"], 0, lambda grad: grad * 1.001)
-        monkeypatch.setitem(KERNELS, "tanh", wrong)
-        done = twingrad("parity", "--replay", path)
-    finally:
-        options.use(before)
+    assert twingrad("parity", "--replay", path).code == 0
+    wrong = distorted_gradient(KERNELS["tanh"], 0, lambda grad: grad * 1.001)
+    monkeypatch.setitem(KERNELS, "tanh", wrong)
+    done = twingrad("parity", "--replay", path)
     assert done.code == 1
     assert "] is wrong on numpy, right on torch" in done.out
     assert "condition number" in done.out

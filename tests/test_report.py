@@ -22,7 +22,7 @@ from twingrad.parity_tests.judge.case import Case
 from twingrad.parity_tests.judge.options import Options
 from twingrad.parity_tests.judge.record import BINS, Record
 from twingrad.parity_tests.runs import report
-from twingrad.parity_tests.runs.suite import Collector, Row
+from twingrad.parity_tests.runs.suite import Collector, LayerVerdict
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -84,7 +84,7 @@ def collected(*extra: dict[str, Any], fails: bool = False) -> Collector:
     ]
     collector.measured += extra
     for entry in collector.measured:
-        collector.rows.setdefault(entry["layer"], Row()).add(entry, "numpy")
+        collector.layers.setdefault(entry["layer"], LayerVerdict()).add(entry, "numpy")
     collector.laws = [
         law(layer, name, f"{layer}-float32")
         for layer in ("tanh", "linear", "relu")
@@ -185,7 +185,7 @@ def test_the_report_holds_what_is_promised() -> None:
     assert content["environment"]["cpu"]["cores"] >= 1
     cases = content["summary"].pop("cases")
     assert content["summary"] == {"passed": 9, "failed": 0, "expected": 1, "seconds": 12.3}
-    assert cases == sum(row.count for row in collected().rows.values())
+    assert cases == sum(row.count for row in collected().layers.values())
     kinds: dict[str, Any] = {
         "node": str, "file": str, "law": str, "layer": str | None, "dtype": str | None,
         "outcome": str, "seconds": float, "message": str, "wrong": list, "worse": list,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twingrad.core.command_options import Given, fields_as_options
 from twingrad.core.errors import INTERRUPTED
 from twingrad.models.bert.embedding_command import MaxLength, Model, Texts
 from twingrad.models.bert.settings import FineTuningSettings
-from twingrad.models.command_options import Given, fields_as_options
 from twingrad.models.terminal import Backend, Device, terminal, writable_folder
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from twingrad.core.command_options import option
 from twingrad.core.errors import DataError, SettingError
 from twingrad.core.files import whole_file
 from twingrad.core.spec import Flag
-from twingrad.models.command_options import option
 
 Document = list[str]  # its sentences, in their order
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from twingrad.core.command_options import check, option
 from twingrad.core.errors import SettingError
 from twingrad.core.schedule import KINDS, Schedule
 from twingrad.core.spec import Choice, Flag, Integer, Number
 from twingrad.models.bert.config import SIZES, BertConfig
-from twingrad.models.command_options import check, option
 from twingrad.models.splits import HELD_OUT
 
 LEAST_LENGTH = 5  # [CLS] a [SEP] b [SEP]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twingrad.core.command_options import Given, check_changes, fields_as_options
 from twingrad.core.errors import INTERRUPTED, DataError, SettingError
 from twingrad.models.bert.corpus import CorpusSource
 from twingrad.models.bert.settings import ModelShape, Pauses, PretrainingSettings
-from twingrad.models.command_options import Given, check_changes, fields_as_options
 from twingrad.models.metrics_file import METRICS
 from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twingrad.core.command_options import Given, fields_as_options
 from twingrad.models.bert.corpus import CorpusSource
-from twingrad.models.command_options import Given, fields_as_options
 
 if TYPE_CHECKING:
     from twingrad.models.bert.corpus import Document

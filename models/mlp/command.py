@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twingrad.core.command_options import Given, fields_as_options
 from twingrad.core.errors import INTERRUPTED
-from twingrad.models.command_options import Given, fields_as_options
 from twingrad.models.metrics_file import METRICS
 from twingrad.models.mlp.settings import DataChoice, MlpSettings
 from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from twingrad.core.command_options import check, option
 from twingrad.core.errors import SettingError
 from twingrad.core.spec import Choice, Integer, Number
-from twingrad.models.command_options import check, option
 from twingrad.models.splits import HELD_OUT
 
 BUILT_IN = ("breast-cancer", "points")

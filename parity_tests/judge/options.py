@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from twingrad.core.catalogue import everything, load_file
-from twingrad.core.command_options import option, to_args
+from twingrad.core.command_options import check, option, to_args
 from twingrad.core.errors import SettingError, UnknownNameError
 from twingrad.core.random import check_seed
 from twingrad.core.registry import default_backend
+from twingrad.core.spec import Choice, Integer
 
 DTYPES = ("float32", "float64")
 # Cases drawn for each law, layer and dtype: while one works, before a change lands, at night.
@@ -47,22 +48,9 @@ def parse_dtypes(text: str) -> tuple[str, ...]:
     return names or DTYPES
 
 
-def parse_profile(name: str) -> str:
-    """Return the profile called `name`; raise SettingError if there is none."""
-    if name not in PROFILES:
-        raise SettingError(f"profile must be one of {list(PROFILES)}; got {name!r}")
-    return name
-
-
 def default_profile() -> str:
     """Return the profile of a run that names none: ci where a CI service says so."""
     return "ci" if os.environ.get("CI", "").lower() not in ("", "0", "false") else "dev"
-
-
-def _at_least_one(examples: int) -> int:
-    if examples < 1:
-        raise SettingError(f"--examples must be an integer >= 1; got {examples}")
-    return examples
 
 
 def _parts(text: str) -> tuple[str, ...]:
@@ -75,49 +63,53 @@ def _is_file(part: str) -> bool:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a run, the same for `twingrad parity`, for pytest and for child processes."""
+    """The options of a run, the same for `twingrad parity`, for pytest and for child processes.
+
+    Raises SettingError for a value out of range.
+    """
 
     layers: tuple[str, ...] = option(
-        (),
         "Only these layers, operations or optimizers, or those that a file registers: a,b,./c.py.",
+        (),
         read=parse_layers,
         write=",".join,
     )
     dtypes: tuple[str, ...] = option(
-        DTYPES, "The dtypes to judge.", name="dtype", read=parse_dtypes, write=",".join
+        "The dtypes to judge.", DTYPES, flags="--dtype", read=parse_dtypes, write=",".join
     )
     profile: str = option(
-        "dev",
         "How many cases for each law: "
         + ", ".join(f"{name} {count}" for name, count in PROFILES.items())
         + ".",
-        read=parse_profile,
+        Choice("dev", tuple(PROFILES)),
         otherwise=lambda _: default_profile(),
-        default_in_words="dev, or ci where CI is set",
+        shown="dev, or ci where CI is set",
     )
     examples: int = option(
-        PROFILES["dev"],
         "Cases for each law, layer and dtype.",
-        read=_at_least_one,
-        otherwise=lambda made: PROFILES[made["profile"]],
-        default_in_words="the profile's",
+        Integer(PROFILES["dev"], low=1),
+        otherwise=lambda made: PROFILES.get(made["profile"], 1),
+        shown="the profile's",
     )
     seed: int | None = option(
-        None, "Where the draws start; the same seed, the same cases.", read=check_seed
+        "Where the draws start; the same seed, the same cases.", None, read=check_seed
     )
     backend: str = option(
-        "numpy",
         "The backend under test.",
+        "numpy",
         otherwise=lambda _: default_backend(),
-        default_in_words="TWINGRAD_BACKEND, else numpy",
+        shown="TWINGRAD_BACKEND, else numpy",
     )
     reference: str = option(
-        "torch",
         "The backend that is run beside it.",
+        "torch",
         otherwise=lambda made: "numpy" if made["backend"] == "torch" else "torch",
-        default_in_words="torch, else numpy",
+        shown="torch, else numpy",
     )
-    calibrating: bool = option(False, "Keep the worst cases whole.", internal=True)
+    calibrating: bool = option("Keep the worst cases whole.", False, internal=True)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def backends(self) -> tuple[str, ...]:

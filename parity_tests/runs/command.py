@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from twingrad.core.command_options import takes
+from twingrad.core.command_options import Given, fields_as_options
 from twingrad.core.errors import INTERRUPTED, MissingPackageError, SettingError
 from twingrad.parity_tests.judge.options import FAILURES, Options
 from twingrad.parity_tests.judge.session import Session
@@ -20,9 +20,10 @@ SWEEPS = FAILURES.parent / "exhaustive"
 NEEDS = ("pytest", "hypothesis", "mpmath")
 
 
-@takes(Options)
+@fields_as_options
 def parity(
-    options: Options,
+    *,
+    chosen: Given[Options],
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Write report.json and index.html into this folder.")
@@ -60,9 +61,9 @@ def parity(
         "--dispatch": dispatch,
         "--calibrate": calibrate,
     }
-    chosen = [name for name, given in modes.items() if given]
-    if len(chosen) > 1:
-        raise SettingError(f"{' and '.join(chosen)} are different runs; give one of them")
+    asked = [name for name, given in modes.items() if given]
+    if len(asked) > 1:
+        raise SettingError(f"{' and '.join(asked)} are different runs; give one of them")
     if jobs < 0:
         raise SettingError(f"--jobs must be an integer >= 0; got {jobs}")
     for package in NEEDS:
@@ -70,6 +71,7 @@ def parity(
             raise MissingPackageError(
                 f"{package} is not installed; install it with: pip install 'twingrad[parity]'"
             )
+    options = chosen.instance()
     if options.seed is None:
         options = replace(options, seed=time.time_ns() % 2**32)
     if options.backend == options.reference:
