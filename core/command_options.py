@@ -214,7 +214,8 @@ def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
     import typer
 
     for one in _offered(kind):
-        default = one.default if isinstance(one.default, one.type) else one.typed
+        is_typed = one.type in TYPED and isinstance(one.default, one.type)
+        default = one.default if is_typed else one.typed
         if one.said.otherwise is not None:
             default = None
         info = typer.Option(one.flags, help=one.said.help, show_default=one.said.shown or True)
@@ -228,5 +229,7 @@ def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
 
 def _typed(hint: Any) -> Any:
     """Return the type of what is typed for a field: that of the field, or text."""
-    kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
-    return kinds[0] if len(kinds) == 1 and kinds[0] in TYPED else str
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    kind = parts[0] if NoneType in get_args(hint) and len(parts) == 1 else hint
+    # A list is an option that may be repeated.
+    return kind if kind in TYPED or get_origin(kind) is list else str

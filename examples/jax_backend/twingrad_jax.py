@@ -1,7 +1,6 @@
 """JAX as a backend of twingrad: forward by jax.numpy, gradients by jax.vjp.
 
-A layer is a function of its spec's inputs (None for one that is not given) and settings. Where it
-is longer than a call of jax.numpy, a comment says what JAX does otherwise.
+A layer is a function of its spec's inputs, None for one that is not given, and settings.
 """
 
 import math
