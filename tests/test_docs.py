@@ -75,3 +75,14 @@ def test_snippets_of_the_readme_run(
     if printed:  # a loss for each backend: "the same number twice"
         assert printed[0::2] == ["numpy", "torch"]
         assert f"{float(printed[1]):.12g}" == f"{float(printed[3]):.12g}"
+
+
+def test_every_file_of_laws_is_in_the_table() -> None:
+    """A law that no page names is one that nobody looks for."""
+    page = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
+    missing = [
+        path.stem
+        for path in sorted((ROOT / "parity_tests").glob("test_*.py"))
+        if f"`{path.stem}`" not in page
+    ]
+    assert not missing
