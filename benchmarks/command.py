@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twingrad.core import packages
 from twingrad.core.errors import (
     INTERRUPTED,
-    MissingPackageError,
     SettingError,
     UnknownNameError,
 )
@@ -260,10 +259,7 @@ def _plot_format(path: Path) -> str:
     if kind is None:
         endings = ", ".join(f".{name}" for name in FORMATS)
         raise SettingError(f"--plot must end in one of {endings}; got {str(path)!r}")
-    if find_spec("matplotlib") is None:
-        raise MissingPackageError(
-            "--plot needs matplotlib; install it with: pip install 'twingrad[plot]'"
-        )
+    packages.require("matplotlib", "plot")
     return kind
 
 

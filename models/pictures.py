@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from twingrad.core import packages
 from twingrad.core.files import whole_file
-from twingrad.models import packages
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#5f5f5f"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twingrad.core import packages
 from twingrad.core.errors import DataError, MissingPackageError, SettingError
-from twingrad.models import packages
 from twingrad.models.bert import tokenizer as module
 from twingrad.models.bert.tokenizer import NAMES, Tokenizer, longest_first, train_tokenizer
 

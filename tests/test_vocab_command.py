@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from twingrad.models import packages
+from twingrad.core import packages
 from twingrad.models.bert import corpus, vocab_command
 from twingrad.models.bert.corpus import Document
 from twingrad.models.bert.tokenizer import Tokenizer

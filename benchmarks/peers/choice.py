@@ -59,7 +59,7 @@ def chosen(names: Iterable[str] | None, backends: tuple[str, ...]) -> tuple[str,
     """Return the peers of these names in the order of PEERS; "all" is those installed.
 
     Without names it is torch-plain, where torch is measured. Raises MissingPackageError for a peer
-    that cannot be measured here, UnknownNameError for one that there is not.
+    that cannot be measured here, UnknownNameError for an unknown one.
     """
     if names is None:
         return ("torch-plain",) if "torch" in backends else ()

@@ -211,7 +211,7 @@ class MaskedTokenHead(Module):
 
 
 class PretrainingLogits(NamedTuple):
-    """What the model for pretraining returns; None for a head that it has not."""
+    """What the model for pretraining returns; None for a head that the model lacks."""
 
     masked_logits: Tensor  # (targets, vocab_size)
     next_logits: Tensor  # (batch, 2): B follows A, B is from elsewhere

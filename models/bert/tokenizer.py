@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twingrad.core import packages
 from twingrad.core.errors import DataError, SettingError
 from twingrad.core.files import whole_file
-from twingrad.models import packages
 from twingrad.models.bert.corpus import read_lines
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from twingrad.core import packages
 from twingrad.core.errors import DataError, SettingError, UnknownNameError
 from twingrad.core.random import generator
 from twingrad.core.spec import Array
-from twingrad.models import packages
 from twingrad.models.mlp.labels import read_labels
 from twingrad.models.mlp.settings import BUILT_IN, LABEL, NOISE, POINTS, DataChoice
 from twingrad.models.splits import checked_share, split_classes

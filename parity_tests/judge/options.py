@@ -26,7 +26,7 @@ FAILURES = Path(".twingrad") / "failures"  # where cases that failed are kept, t
 def parse_layers(text: str) -> tuple[str, ...]:
     """Return the parts of "a,./b.py": names of layers, and absolute paths of files with layers.
 
-    Raises UnknownNameError for a name that there is not, RegistrationError for a file that
+    Raises UnknownNameError for an unknown name, RegistrationError for a file that
     registers no layer.
     """
     parts = _parts(text)

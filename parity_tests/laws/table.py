@@ -132,7 +132,7 @@ def own_laws(name: str) -> dict[str, Law]:
 def laws_of(spec: Subject) -> dict[str, Law]:
     """Return all laws of a layer, operation or optimizer, its own after the general ones.
 
-    Raises RegistrationError if its page takes exception to a law that there is not.
+    Raises RegistrationError if its page takes exception to a law that does not exist.
     """
     general = {
         words: each for words, each in general_laws().items() if callable(each.of) and each.of(spec)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from twingrad.core import packages
 from twingrad.core.command_options import Given, fields_as_options
-from twingrad.core.errors import INTERRUPTED, MissingPackageError, SettingError
+from twingrad.core.errors import INTERRUPTED, SettingError
 from twingrad.parity_tests.judge.options import FAILURES, Options
 from twingrad.parity_tests.judge.session import Session
 
 SWEEPS = FAILURES.parent / "exhaustive"
-NEEDS = ("pytest", "hypothesis", "mpmath")
+NEEDS = ("pytest", "hypothesis", "mpmath")  # of what judges
 
 
 @fields_as_options
@@ -67,10 +67,7 @@ def parity(
     if jobs < 0:
         raise SettingError(f"--jobs must be an integer >= 0; got {jobs}")
     for package in NEEDS:
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f"{package} is not installed; install it with: pip install 'twingrad[parity]'"
-            )
+        packages.require(package, "parity")
     options = chosen.instance()
     if options.seed is None:
         options = replace(options, seed=time.time_ns() % 2**32)

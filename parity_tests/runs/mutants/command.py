@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsonlib
 import time
 from collections.abc import Collection, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from twingrad.core import packages
 from twingrad.core.catalogue import load_file
 from twingrad.core.environment import cores
-from twingrad.core.errors import BackendError, SettingError, UnknownNameError
+from twingrad.core.errors import SettingError, UnknownNameError
 from twingrad.core.files import whole_file
 from twingrad.core.random import check_seed
 from twingrad.core.registry import load_backend
@@ -58,10 +58,7 @@ def mutants(
     kernels = _parsed("kernel", names, kernel_files())
     wanted = _parsed("operator", operators, OPERATORS)
     for package in ("pytest", "hypothesis", "mpmath"):
-        if find_spec(package) is None:
-            raise BackendError(
-                f"{package} is not installed; install it with: pip install 'twingrad[parity]'"
-            )
+        packages.require(package, "parity")
     for name in ("numpy", "torch"):
         load_backend(name)
     chosen = [
@@ -108,7 +105,7 @@ def _files(text: str) -> tuple[list[Path], str]:
 
 
 def _parsed(what: str, text: str, known: Collection[str]) -> list[str]:
-    """Return the names in "a,b", or all; raise UnknownNameError for one that there is not."""
+    """Return the names in "a,b", or all; raise UnknownNameError for an unknown one."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in known:

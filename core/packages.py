@@ -1,4 +1,4 @@
-"""Packages that only some of the models need."""
+"""Packages that only some commands and models need."""
 
 from __future__ import annotations
 
