@@ -22,15 +22,15 @@ from typing import Any
 
 import torch
 
-from twingrad.core.catalogue import everything, is_own, page
+from twingrad.core.catalogue import everything, is_own
 from twingrad.core.environment import cpu_features, cpu_model
 from twingrad.core.files import whole_file
 from twingrad.parity_tests.judge.case import Case, Walk
+from twingrad.parity_tests.laws.table import page_of
 from twingrad.parity_tests.runs import replay
 
 SUITE = Path(__file__).parent.parent
 RECORDS = SUITE / "records"
-LAWS = f"{__package__.rpartition('.')[0]}.laws"
 SCHEMA = 2
 
 Shares = dict[str, float]  # of a derived bound, by backend
@@ -101,7 +101,7 @@ def file_of(name: str) -> Path | None:
     """Return where the record of a layer lies, or would; None where its laws lie in no file."""
     if name not in everything() or is_own(name):
         return RECORDS / f"{name}.json"
-    file = getattr(page(name, "laws", LAWS), "__file__", None)
+    file = getattr(page_of(name), "__file__", None)
     return None if file is None else Path(file).with_name(f"{name}.json")
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from twingrad.core.catalogue import everything, is_own, page
+from twingrad.core.catalogue import everything, is_own
+from twingrad.parity_tests.laws.table import page_of
 from twingrad.parity_tests.runs.mutants.mutant import Mutant
 
 FOLDER = Path(__file__).parent / "survivors"
@@ -36,7 +37,7 @@ def reasons() -> dict[Key, str]:
 
 def _files_of_others() -> Iterable[Path]:
     for name in everything():
-        laws = None if is_own(name) else page(name, "laws", "twingrad.parity_tests.laws")
+        laws = None if is_own(name) else page_of(name)
         source = getattr(laws, "__file__", None)
         if source and (file := Path(source).with_name(f"{name}.toml")).is_file():
             yield file
