@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twingrad.core.command_options import takes
 from twingrad.core.errors import INTERRUPTED
 from twingrad.models.bert.embedding_command import MaxLength, Model, Texts
 from twingrad.models.bert.settings import FineTuningSettings
-from twingrad.models.command_options import Given, fields_as_options
 from twingrad.models.terminal import Backend, Device, terminal, writable_folder
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What is heavy is imported inside the functions: `twingrad --help` must answer at once.
 
 
-@fields_as_options
+@takes(FineTuningSettings)
 def train_classifier(
     *,
     model: Model,
@@ -32,7 +32,7 @@ def train_classifier(
         str | None, typer.Option(help="Column of the second texts, if texts come in pairs.")
     ] = None,
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
-    fine_tuning: Given[FineTuningSettings],
+    settings: FineTuningSettings,
     backend: Backend = None,
     device: Device = None,
     out: Annotated[Path, typer.Option(help="Folder for the model and metrics.jsonl.")] = Path(
@@ -50,7 +50,6 @@ def train_classifier(
     from twingrad.models.bert.folder import open_weights
     from twingrad.models.metrics_file import METRICS, epoch_lines, write_metrics
 
-    settings = fine_tuning.instance()
     backend = backend or default_backend()
     examples = read_labelled_texts(data, text, label, text_pair)
     weights, tokenizer = open_weights(model)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from twingrad.core.command_options import option
 from twingrad.core.errors import DataError, SettingError
 from twingrad.core.files import whole_file
 from twingrad.core.spec import Flag
-from twingrad.models.command_options import option
 
 Document = list[str]  # its sentences, in their order
 
@@ -37,12 +37,12 @@ class CorpusSource:
     """Where text comes from."""
 
     corpus: list[Path] | None = option(
+        None,
         "Text file: a sentence a line, a blank line between documents; or pairs A<TAB>B. May be "
         "repeated.",
-        None,
     )
-    demo_corpus: bool = option("The texts that come with Python and NumPy.", Flag())
-    encoding: str = option("Encoding of the text files.", "utf-8")
+    demo_corpus: bool = option(Flag(), "The texts that come with Python and NumPy.")
+    encoding: str = option("utf-8", "Encoding of the text files.")
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents of the files, and then those of the demo corpus if it is asked for.

@@ -15,6 +15,7 @@ from typing import Any
 
 from twingrad.core.build import build
 from twingrad.core.checkpoint import load_checkpoint, read_notes, save_checkpoint
+from twingrad.core.command_options import check_changes
 from twingrad.core.errors import BackendError, CheckpointError, SettingError
 from twingrad.core.layers import CrossEntropyLoss
 from twingrad.core.modes import evaluating
@@ -27,7 +28,6 @@ from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.model import BertForPretraining
 from twingrad.models.bert.pretraining_data import PretrainingBatch, PretrainingData
 from twingrad.models.bert.settings import PretrainingSettings
-from twingrad.models.command_options import check_changes
 
 KIND = "bert"  # what a checkpoint of this model says it is
 CHECKPOINT = "model.safetensors"

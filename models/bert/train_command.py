@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twingrad.core.command_options import Given, check_changes, takes
 from twingrad.core.errors import INTERRUPTED, DataError, SettingError
 from twingrad.models.bert.corpus import CorpusSource
 from twingrad.models.bert.settings import ModelShape, Pauses, PretrainingSettings
-from twingrad.models.command_options import Given, check_changes, fields_as_options
 from twingrad.models.metrics_file import METRICS
 from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder
 
@@ -28,10 +28,10 @@ TOKENS, TOKENIZER, PICTURE = "tokens", "tokenizer.json", "curve.png"
 JUDGED = 40  # batches of held-out documents that an evaluation looks at, at most
 
 
-@fields_as_options
+@takes(CorpusSource, ModelShape, PretrainingSettings, Pauses)
 def train_bert(
     *,
-    text: Given[CorpusSource],
+    source: CorpusSource,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json or vocab.txt, see `twingrad vocab`.")
     ] = None,
@@ -40,7 +40,7 @@ def train_bert(
     backend: Backend = None,
     device: Device = None,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
-    pauses: Given[Pauses],
+    pauses: Pauses,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write to.", show_default="runs/bert, or that of --resume"),
@@ -62,7 +62,7 @@ def train_bert(
     from twingrad.models.bert.pretraining import CHECKPOINT, save
     from twingrad.models.metrics_file import read_metrics, write_metrics
 
-    source, stops, console = text.instance(), pauses.instance(), terminal()
+    console = terminal()
     if beside is not None and not (beside / METRICS).is_file():
         raise DataError(f"--beside {beside}: there is no {METRICS}")
     if resume is not None:
@@ -89,7 +89,7 @@ def train_bert(
         say(console, report.introduction(run, tokens, train, judged, baseline))
         words.save(folder / TOKENIZER)
         write_metrics(folder / METRICS, run.metrics)
-        _loop(run, train, judged, forward, folder, stops, interrupted)
+        _loop(run, train, judged, forward, folder, pauses, interrupted)
         save(run, folder)
         say(console, report.ending(run))
         other = None if beside is None else read_metrics(beside / METRICS, run.step)
@@ -113,7 +113,7 @@ def _started(
     from twingrad.models.bert.pretraining import start
     from twingrad.models.bert.tokenizer import Tokenizer
 
-    settings, form = pretraining.instance(), shape.instance()
+    settings, form = pretraining.made(), shape.made()
     words = Tokenizer.load(tokenizer)
     config = form.config(len(words), words.pad_id, settings.seq_len)
     return start(config, settings, words.fingerprint, backend, device), words

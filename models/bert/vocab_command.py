@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twingrad.core.command_options import takes
 from twingrad.models.bert.corpus import CorpusSource
-from twingrad.models.command_options import Given, fields_as_options
 
 if TYPE_CHECKING:
     from twingrad.models.bert.corpus import Document
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 MANY = 100_000  # entries, above which the embedding table outgrows the rest of a model
 
 
-@fields_as_options
+@takes(CorpusSource)
 def vocab(
     *,
-    text: Given[CorpusSource],
+    source: CorpusSource,
     out: Annotated[
         Path, typer.Option(help="File to write: a plain list if it ends in .txt, else JSON.")
     ] = Path("tokenizer.json"),
@@ -50,7 +50,6 @@ def vocab(
     from twingrad.core.errors import SettingError
     from twingrad.models.bert.tokenizer import check_installed, check_training, train_tokenizer
 
-    source = text.instance()
     if bool(source.corpus) == source.demo_corpus:
         raise SettingError(
             "give either --corpus FILE or --demo-corpus; got "

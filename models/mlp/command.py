@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twingrad.core.command_options import takes
 from twingrad.core.errors import INTERRUPTED
-from twingrad.models.command_options import Given, fields_as_options
 from twingrad.models.metrics_file import METRICS
 from twingrad.models.mlp.settings import DataChoice, MlpSettings
 from twingrad.models.terminal import Backend, Device, say, terminal, writable_folder
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 WRITTEN = ("model.safetensors", METRICS, "loss.png", "decision.png")
 
 
-@fields_as_options
+@takes(DataChoice, MlpSettings)
 def train_mlp(
     *,
-    choice: Given[DataChoice],
-    training: Given[MlpSettings],
+    choice: DataChoice,
+    settings: MlpSettings,
     backend: Backend = None,
     device: Device = None,
     out: Annotated[
@@ -46,10 +46,9 @@ def train_mlp(
     from twingrad.models.mlp import datasets
     from twingrad.models.mlp.training import check, train
 
-    settings = training.instance()
     backend = backend or default_backend()
     check(settings, backend, device)
-    loaded = datasets.load(choice.instance(), settings.seed)
+    loaded = datasets.load(choice, settings.seed)
     console = terminal()
     with writable_folder(out, WRITTEN), interruptible() as interrupted:
         say(console, _introduction(loaded, settings, backend))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from twingrad.core.command_options import check, option
 from twingrad.core.errors import SettingError
 from twingrad.core.spec import Choice, Integer, Number
-from twingrad.models.command_options import check, option
 from twingrad.models.splits import HELD_OUT
 
 BUILT_IN = ("breast-cancer", "points")
@@ -52,18 +52,18 @@ def parse_hidden(text: str) -> tuple[int, ...]:
 class DataChoice:
     """Which data set, and what is held out of it. Raises SettingError for what does not fit."""
 
-    data: str = option("Data: breast-cancer, points, or a CSV file with a header.", BUILT_IN[0])
-    label: str | None = option("Label column of a CSV file.", None, shown=LABEL)
+    data: str = option(BUILT_IN[0], "Data: breast-cancer, points, or a CSV file with a header.")
+    label: str | None = option(None, "Label column of a CSV file.", default_in_words=LABEL)
     points: int | None = option(
-        "Training points of --data points.", Integer(None, low=2), shown=str(POINTS)
+        Integer(None, low=2), "Training points of --data points.", default_in_words=str(POINTS)
     )
     noise: Fraction | None = option(
-        "Share of the training labels of --data points to flip.",
         None,
+        "Share of the training labels of --data points to flip.",
         read=parse_share,
-        shown="10/175",
+        default_in_words="10/175",
     )
-    held_out: float = option("Share of the rows to hold out.", HELD_OUT)
+    held_out: float = option(HELD_OUT, "Share of the rows to hold out.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -82,32 +82,35 @@ class MlpSettings:
     """
 
     hidden: tuple[int, ...] = option(
-        "Widths of the hidden layers; '' for none.", (5, 3), read=parse_hidden, shown="5,3"
+        (5, 3),
+        "Widths of the hidden layers; '' for none.",
+        read=parse_hidden,
+        write=lambda widths: ",".join(map(str, widths)),
     )
-    optimizer: str = option("Optimizer: adamw or sgd.", Choice("adamw", tuple(LEARNING_RATES)))
+    optimizer: str = option(Choice("adamw", tuple(LEARNING_RATES)), "Optimizer: adamw or sgd.")
     lr: float | None = option(
-        "Learning rate.", Number(None, low=0.0), shown="0.01 with adamw, 0.1 with sgd"
+        Number(None, low=0.0), "Learning rate.", default_in_words="0.01 with adamw, 0.1 with sgd"
     )
     weight_decay: float | None = option(
-        "Weight decay.",
         Number(None, low=0.0),
-        shown="adamw: 2 for breast-cancer, else 0.01; sgd: 0",
+        "Weight decay.",
+        default_in_words="adamw: 2 for breast-cancer, else 0.01; sgd: 0",
     )
-    momentum: float | None = option("Momentum of sgd.", Number(None, low=0.0), shown="0")
-    epochs: int = option("Most passes over the training rows.", Integer(1000, low=1))
+    momentum: float | None = option(Number(None, low=0.0), "Momentum of sgd.", default_in_words="0")
+    epochs: int = option(Integer(1000, low=1), "Most passes over the training rows.")
     patience: int = option(
-        "Epochs without a better whole-set training loss, after which to stop.",
         Integer(30, low=1),
+        "Epochs without a better whole-set training loss, after which to stop.",
     )
     min_delta: float = option(
-        "How much of the best loss a better one must gain.",
         Number(1e-3, low=0.0, high=1.0, below=True),
+        "How much of the best loss a better one must gain.",
     )
-    batch_size: int = option("Rows in a batch.", Integer(32, low=1))
+    batch_size: int = option(Integer(32, low=1), "Rows in a batch.")
     seed: int = option(
-        "Seed of points, split, first weights and order of the rows.", Integer(0, low=0)
+        Integer(0, low=0), "Seed of points, split, first weights and order of the rows."
     )
-    dtype: str = option("Numbers to compute in: float32 or float64.", Choice("float32", DTYPES))
+    dtype: str = option(Choice("float32", DTYPES), "Numbers to compute in: float32 or float64.")
 
     def __post_init__(self) -> None:
         check(self)
