@@ -469,7 +469,7 @@ def test_a_token_file_of_another_kind_is_refused(
 
 
 def test_a_missing_token_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: there is no token file, as it has no tokens"):
+    with pytest.raises(DataError, match=r"nowhere: it is not a token file: it has no tokens"):
         TokenFile.load(tmp_path / "nowhere", TOKENIZER)
 
 

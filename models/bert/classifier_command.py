@@ -53,12 +53,12 @@ def train_classifier(
     backend = backend or default_backend()
     examples = read_labelled_texts(data, text, label, text_pair)
     weights, tokenizer = open_weights(model)
-    huggingface.check_form(weights.config)  # before hours of work whose result has no form
+    huggingface.check_form(weights.config)  # fail before training, not when the result is saved
     names = (huggingface.CONFIG, huggingface.ARRAYS, METRICS)
     with writable_folder(out, names), interruptible() as interrupted:
         typer.echo(f"{data}: {len(examples.texts)} texts of {len(examples.labels)} classes")
         if not weights.config.pooler:
-            typer.echo("the encoder has no pooler; a new one is trained, too")
+            typer.echo("the encoder has no pooler; a new one is trained as well")
         with _progress(settings.epochs, -(-len(examples.texts) // settings.batch_size)) as tell:
             fitted = fine_tune(
                 weights,
@@ -72,7 +72,7 @@ def train_classifier(
                 interrupted=interrupted,
             )
         if not fitted.training.epochs:
-            typer.echo("interrupted before the first epoch was done; nothing is written")
+            typer.echo("interrupted before the end of the first epoch; nothing is written")
             raise typer.Exit(INTERRUPTED)
         typer.echo(_ending(fitted, backend))
         huggingface.save_model(fitted.model, tokenizer, out, examples.labels)
@@ -122,7 +122,7 @@ def _ending(fitted: FittedClassifier, backend: str) -> str:
     count = len(fitted.training.epochs)
     done = f"{count} epoch{'s' if count > 1 else ''} on {backend}"
     if fitted.training.stopped == "interrupted":
-        done = f"interrupted: what follows is the model after {done}, the last whole one"
+        done = f"interrupted; the model is the one after {done}"
     else:
         done = f"trained for {done}"
     train, held_out = fitted.rows
@@ -138,7 +138,7 @@ def _ending(fitted: FittedClassifier, backend: str) -> str:
 def _progress(
     epochs: int, batches: int
 ) -> Iterator[tuple[Callable[[], None], Callable[[Epoch], None]]]:
-    """Show a bar on standard error; yields what to call after a batch and after an epoch."""
+    """Show a bar on standard error; yields the callbacks for a batch and an epoch."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""What can be set: the text, the model and its training. Each option is said here alone."""
+"""Settings of a BERT: its shape and its training, which the commands take as options."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from twingrad.models.bert.config import SIZES, BertConfig
 from twingrad.models.splits import HELD_OUT
 
 LEAST_LENGTH = 5  # [CLS] a [SEP] b [SEP]
-LEAST_PLACES = 512  # that a new model has for tokens
+LEAST_PLACES = 512  # positions of a new model
 MASKINGS = ("dynamic", "stored")
 DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The shape of a new model, as far as its vocabulary leaves it open.
+    """The shape of a new model, except for what follows from its vocabulary.
 
-    Raises SettingError for a value out of range. None stands for what `size` says.
+    Raises SettingError for a value out of range. None means the value for `size`.
     """
 
     size: str = option(
@@ -43,7 +43,9 @@ class ModelShape:
         Integer(None, low=1), "Attention heads.", default_in_words="by --size", fixed=True
     )
     dropout: float = option(
-        Number(0.1, low=0.0, high=1.0, below=True), "Dropout, of attention too.", fixed=True
+        Number(0.1, low=0.0, high=1.0, below=True),
+        "Dropout rate, also of attention.",
+        fixed=True,
     )
 
     def __post_init__(self) -> None:
@@ -82,19 +84,19 @@ class PretrainingSettings:
     """How to pretrain. Raises SettingError for a value out of range."""
 
     seq_len: int = option(Integer(128, low=LEAST_LENGTH), "Tokens of an example.", fixed=True)
-    batch_size: int = option(Integer(32, low=1), "Examples at once.", fixed=True)
-    accumulate: int = option(Integer(1, low=1), "Batches that make one step.", fixed=True)
-    steps: int = option(Integer(1000, low=1), "Optimizer steps in all.")
+    batch_size: int = option(Integer(32, low=1), "Examples in a batch.", fixed=True)
+    accumulate: int = option(Integer(1, low=1), "Batches per optimizer step.", fixed=True)
+    steps: int = option(Integer(1000, low=1), "Total number of optimizer steps.")
     lr: float = option(Number(1e-4, low=0.0, above=True), "Highest learning rate.")
-    warmup: float = option(Number(0.1, low=0.0), "Steps, or a share of them below 1, to warm up.")
+    warmup: float = option(Number(0.1, low=0.0), "Warm-up steps; below 1: a share of all steps.")
     schedule: str = option(Choice("linear", KINDS), "linear, cosine, noam or constant.")
     weight_decay: float = option(
-        Number(0.01, low=0.0), "Decay of matrices; biases and norms have none."
+        Number(0.01, low=0.0), "Weight decay of matrices; biases and norms have none."
     )
-    clip: float = option(Number(1.0, low=0.0), "Largest gradient norm; 0: any.")
+    clip: float = option(Number(1.0, low=0.0), "Largest gradient norm; 0: no limit.")
     masking: str = option(
         Choice("dynamic", MASKINGS),
-        "dynamic: anew each epoch; stored: always the same.",
+        "dynamic: new masks each epoch; stored: always the same.",
         fixed=True,
     )
     held_out: float = option(
@@ -107,7 +109,7 @@ class PretrainingSettings:
     native_random: bool = option(Flag(), "Dropout by the backend's own generator.", fixed=True)
     recompute: bool = option(
         Flag(),
-        "Run each block twice and keep nothing of it: less memory, more time.",
+        "Compute each block again in the backward pass: less memory, more time.",
         off="keep",
     )
 
@@ -122,13 +124,15 @@ class PretrainingSettings:
 
 @dataclass(frozen=True)
 class Pauses:
-    """When a run stops to measure itself, to save, or to go on another day.
+    """When a run evaluates, saves, or stops early.
 
     Raises SettingError for a value out of range.
     """
 
     stop_at: int | None = option(
-        Integer(None, low=1), "Stop after this step, to go on later.", default_in_words="the last"
+        Integer(None, low=1),
+        "Stop after this step; --resume continues.",
+        default_in_words="the last",
     )
     eval_every: int = option(Integer(0, low=0), "Steps between evaluations; 0: at the end.")
     save_every: int = option(Integer(0, low=0), "Steps between checkpoints; 0: at the end.")
@@ -154,8 +158,8 @@ class FineTuningSettings:
     batch_size: int = option(Integer(16, low=1), "Texts in a batch.")
     max_length: int | None = option(
         Integer(None, low=3),
-        "Most tokens of a text; what is longer is cut.",
-        default_in_words="128, or all that the model has places for",
+        "Most tokens of a text; longer texts are cut.",
+        default_in_words="128, or the model's maximum if that is less",
     )
     held_out: float = option(HELD_OUT, "Share of the rows to hold out.")
     seed: int = option(

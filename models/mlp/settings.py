@@ -1,4 +1,4 @@
-"""What can be set: which data, and how to train. Each option of `train mlp` is said here."""
+"""Settings of the perceptron: its data and its training, which `train mlp` takes as options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twingrad.core.spec import Choice, Integer, Number
 from twingrad.models.splits import HELD_OUT
 
 BUILT_IN = ("breast-cancer", "points")
-POINTS = 175  # training points, of which NOISE are labelled against the rule
+POINTS = 175  # training points; a share NOISE of them have their label flipped
 NOISE = Fraction(10, 175)
 LABEL = "label"
 DTYPES = ("float32", "float64")
@@ -41,7 +41,7 @@ def parse_hidden(text: str) -> tuple[int, ...]:
         # Up to 9 digits: int() itself refuses thousands of them.
         if not (digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) >= 1):
             raise SettingError(
-                f"must be widths >= 1 with commas between them, such as 5,3; got {text!r}",
+                f"must be widths >= 1 separated by commas, such as 5,3; got {text!r}",
                 "hidden",
             )
         widths.append(int(digits))
@@ -50,7 +50,10 @@ def parse_hidden(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Which data set, and what is held out of it. Raises SettingError for what does not fit."""
+    """Which data set, and how much of it is held out.
+
+    Raises SettingError for values that do not go together.
+    """
 
     data: str = option(BUILT_IN[0], "Data: breast-cancer, points, or a CSV file with a header.")
     label: str | None = option(None, "Label column of a CSV file.", default_in_words=LABEL)
@@ -69,16 +72,16 @@ class DataChoice:
         check(self)
         for name in ("points", "noise"):
             if getattr(self, name) is not None and self.data != "points":
-                raise SettingError(f"is for data 'points'; got data {self.data!r}", name)
+                raise SettingError(f"is only for data 'points'; got data {self.data!r}", name)
         if self.label is not None and self.data in BUILT_IN:
-            raise SettingError(f"is for a CSV file; got data {self.data!r}", "label")
+            raise SettingError(f"is only for a CSV file; got data {self.data!r}", "label")
 
 
 @dataclass(frozen=True)
 class MlpSettings:
     """How to train a perceptron. Raises SettingError for a value out of range.
 
-    `lr` and `weight_decay` of None stand for the default of the optimizer and of the data.
+    None for `lr` or `weight_decay` means the default of the optimizer and the data.
     """
 
     hidden: tuple[int, ...] = option(
@@ -97,14 +100,14 @@ class MlpSettings:
         default_in_words="adamw: 2 for breast-cancer, else 0.01; sgd: 0",
     )
     momentum: float | None = option(Number(None, low=0.0), "Momentum of sgd.", default_in_words="0")
-    epochs: int = option(Integer(1000, low=1), "Most passes over the training rows.")
+    epochs: int = option(Integer(1000, low=1), "Maximum number of passes over the training rows.")
     patience: int = option(
         Integer(30, low=1),
-        "Epochs without a better whole-set training loss, after which to stop.",
+        "Stop after this many epochs without a better loss on the whole training set.",
     )
     min_delta: float = option(
         Number(1e-3, low=0.0, high=1.0, below=True),
-        "How much of the best loss a better one must gain.",
+        "Relative improvement that makes a loss better than the best so far.",
     )
     batch_size: int = option(Integer(32, low=1), "Rows in a batch.")
     seed: int = option(
@@ -116,5 +119,5 @@ class MlpSettings:
         check(self)
         if self.momentum is not None and self.optimizer != "sgd":
             raise SettingError(
-                f"is for optimizer 'sgd'; got optimizer {self.optimizer!r}", "momentum"
+                f"is only for optimizer 'sgd'; got optimizer {self.optimizer!r}", "momentum"
             )

@@ -15,6 +15,7 @@ from twingrad.core.errors import (
     INTERRUPTED,
     BackendError,
     MissingPackageError,
+    RegistrationError,
     SettingError,
     TwingradError,
     UnknownNameError,
@@ -76,7 +77,13 @@ app.command()(layers)
 app.command()(info)
 app.callback()(options)
 
-WRONG_CALL = (SettingError, UnknownNameError, BackendError, MissingPackageError)
+WRONG_CALL = (
+    SettingError,
+    UnknownNameError,
+    BackendError,
+    MissingPackageError,
+    RegistrationError,
+)
 
 
 def main() -> None:
