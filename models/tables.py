@@ -84,8 +84,8 @@ def read_table(path: Path) -> Table:
     for line, cells in records[1:]:
         if len(cells) != len(columns):
             raise DataError(
-                f"{path}: line {line}: the header has {len(columns)} columns, so every row must; "
-                f"got {len(cells)}"
+                f"{path}: line {line}: the header has {len(columns)} columns, so every row must "
+                f"have as many; got {len(cells)}"
             )
     lines, rows = zip(*records[1:], strict=True)
     return Table(path, columns, list(rows), list(lines))

@@ -30,7 +30,7 @@ def terminal(stderr: bool = False) -> Console:
 
 
 def say(console: Console, lines: Sequence[str]) -> None:
-    """Print lines as they are: brackets are no markup."""
+    """Print lines as they are: brackets are not markup."""
     for line in lines:
         console.print(line, markup=False)
 

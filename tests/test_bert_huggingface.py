@@ -521,7 +521,7 @@ def test_a_config_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "there is no config.json in it"),
+        (None, "there is neither config.json nor a run of `train bert` in it"),
         (b"{", "config.json: it is not JSON, or it is damaged"),
         (b"[]", "config.json: it must be a JSON object; got list"),
         (b"\xff", "config.json: it is not JSON, or it is damaged"),

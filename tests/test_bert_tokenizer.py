@@ -230,7 +230,7 @@ def damaged(**model: Any) -> str:
     [
         (
             damaged(vocab={name: id for id, name in enumerate(NAMES)} | {"a": 9}),
-            "'a' has 9 where 5",
+            "'a' has id 9 instead of 5",
         ),
         (damaged(vocab={name: id for id, name in enumerate(NAMES)} | {"a": 4}), "instead of 5"),
         (damaged()[:-30], "damaged"),
@@ -254,7 +254,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_a_damaged_config_is_named(content: str, tmp_path: Path) -> None:
     path = write_list(tmp_path / "vocab.txt", [*NAMES, "cat"])
     (tmp_path / "tokenizer_config.json").write_text(content)
-    with pytest.raises(DataError, match=r"tokenizer_config\.json: it (is no JSON|must be)"):
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: it (is not JSON|must be)"):
         Tokenizer.load(path)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from twingrad.core.trainer import Epoch
     from twingrad.models.bert.classifier import FittedClassifier
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 
 @takes(FineTuningSettings)

@@ -65,7 +65,7 @@ def read_documents(paths: Iterable[Path], encoding: str = "utf-8") -> Iterator[D
     """
     files = [Path(path) for path in paths]
     if not files:
-        raise SettingError("read_documents: paths must name at least one file; got none")
+        raise SettingError("must name at least one file; got none", "paths")
     for path in files:
         if not path.exists():  # fail now, not after hours with the files before it
             raise DataError(f"{path}: there is no such file")
@@ -162,9 +162,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
     """Yield the text of a file piece by piece, with every line end as a line feed."""
     inner = codecs.getincrementaldecoder(encoding)()
     decoder = io.IncrementalNewlineDecoder(inner, translate=True)
-    offset = pending = (
-        0  # bytes read before this chunk, and those of them that only begin a character
-    )
+    offset = pending = 0  # bytes before this chunk, and those of them in an unfinished character
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):

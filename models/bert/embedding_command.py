@@ -12,7 +12,7 @@ from twingrad.models.terminal import Backend, Device
 if TYPE_CHECKING:
     from twingrad.core.spec import Array
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 SUFFIXES = (".npy", ".jsonl")
 
@@ -25,9 +25,7 @@ Texts = Annotated[
 ]
 MaxLength = Annotated[
     int | None,
-    typer.Option(
-        help="Maximum number of tokens of a text; longer ones are cut.", show_default="the model's"
-    ),
+    typer.Option(help="Most tokens of a text; longer texts are cut.", show_default="the model's"),
 ]
 
 

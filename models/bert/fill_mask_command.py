@@ -9,7 +9,7 @@ import typer
 from twingrad.models.bert.embedding_command import Model
 from twingrad.models.terminal import Backend, Device
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 
 def fill_mask(

@@ -191,7 +191,7 @@ def check_form(config: BertConfig) -> None:
 def read_weights(folder: Path) -> Weights:
     """Return the weights in a Hugging Face folder, and the form that its config describes.
 
-    Heads may be missing, and the pooler. Raises CheckpointError for a folder that is damaged or
+    Heads and the pooler may be missing. Raises CheckpointError for a folder that is damaged or
     holds no BERT.
     """
     values = _read_json(folder / CONFIG)
@@ -298,9 +298,9 @@ def _read_all_arrays(folder: Path, config: Mapping[str, Any]) -> Arrays:
         known = [name for name in _architectures(config) if name in ARCHITECTURES]
         architecture = known[0] if known else "BertForPreTraining"
         raise CheckpointError(
-            f"{folder / PICKLED}: it is pickled, and reading it could run any code; if you trust "
-            f'it, convert it once: python -c "from transformers import {architecture} as Bert; '
-            f"Bert.from_pretrained('{folder}').save_pretrained('{folder}')\""
+            f"{folder / PICKLED}: it is pickled, and reading it could run arbitrary code; if you "
+            f'trust it, convert it once: python -c "from transformers import {architecture} as '
+            f"Bert; Bert.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
     raise CheckpointError(f"{folder}: there is no {ARRAYS} in it")
 
@@ -334,7 +334,7 @@ def _their_arrays(model: Any) -> Arrays:
 def _tokenizer_rules(tokenizer: Tokenizer) -> dict[str, Any]:
     rules: dict[str, Any] = json.loads(tokenizer.to_json())
     if rules["post_processor"] is None:
-        # `pair` puts [CLS] and [SEP] around a text here; there, it is done by this rule.
+        # Here `pair` puts [CLS] and [SEP] around a text; in transformers this rule does.
         rules["post_processor"] = {
             "type": "BertProcessing",
             "cls": [tokenizer.token(tokenizer.cls_id), tokenizer.cls_id],

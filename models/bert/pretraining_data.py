@@ -34,7 +34,7 @@ class PretrainingBatch:
 
 
 class Draws(NamedTuple):
-    """The random numbers of some rows, in [0, 1): the same in whatever batch a row is."""
+    """The random numbers of some rows, in [0, 1); no matter which batch a row is in."""
 
     is_short: Array  # (rows), as all down to b
     target: Array
@@ -250,7 +250,7 @@ class PretrainingData:
         return positions, targets
 
     def _sentence_of(self, token: Array) -> Array:
-        """Return the numbers of the sentences that hold these tokens, by their numbers."""
+        """Return the indices of the sentences that hold the tokens at these indices."""
         after: Array = np.searchsorted(self._begins, token, side="right")
         return after - 1
 

@@ -13,7 +13,7 @@ from twingrad.models.bert.config import SIZES, BertConfig
 from twingrad.models.splits import HELD_OUT
 
 LEAST_LENGTH = 5  # [CLS] a [SEP] b [SEP]
-LEAST_PLACES = 512  # positions of a new model
+LEAST_PLACES = 512  # positions of a new model, at least
 MASKINGS = ("dynamic", "stored")
 DTYPES = ("float32", "float64", "bfloat16")
 

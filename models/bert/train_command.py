@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twingrad.models.bert.token_file import TokenFile
     from twingrad.models.bert.tokenizer import Tokenizer
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 TOKENS, TOKENIZER, PICTURE = "tokens", "tokenizer.json", "curve.png"
 JUDGED = 40  # most batches of held-out documents that an evaluation uses
@@ -64,7 +64,7 @@ def train_bert(
 
     console = terminal()
     if beside is not None and not (beside / METRICS).is_file():
-        raise DataError(f"--beside {beside}: there is no {METRICS}")
+        raise DataError(f"--beside {beside}: there is no {METRICS} in it")
     if resume is not None:
         check_changes(ModelShape, shape.values)
         check_changes(PretrainingSettings, pretraining.values)

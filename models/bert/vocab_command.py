@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from twingrad.models.bert.corpus import Document
     from twingrad.models.bert.tokenizer import Tokenizer
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 MANY = 100_000  # entries, above which the embedding table outgrows the rest of a model
 

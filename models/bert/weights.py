@@ -75,8 +75,8 @@ class Weights:
             name = self.name_in_file(parameter)
             if name not in self.arrays:
                 raise CheckpointError(
-                    f"{self.folder}: the model has no {what} ({name}); `twingrad embed` is for "
-                    f"models without it"
+                    f"{self.folder}: the model has no {what} ({name}); `twingrad embed` works "
+                    f"without it"
                 )
         if head == "encoder":
             return Bert(self.config)
@@ -93,7 +93,7 @@ class Weights:
         device: str | None,
         drawn: tuple[str, ...],
     ) -> Any:
-        """Return the built recipe; parameters whose names begin as in `drawn` stay as drawn."""
+        """Return the built recipe; parameters whose names start with one of `drawn` stay new."""
         prefix = "bert." if isinstance(recipe, Bert) else ""
         state, used = {}, set()
         for name, parameter in recipe.named_parameters():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twingrad.models.mlp.datasets import LabelledData
     from twingrad.models.mlp.training import FittedMlp
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 WRITTEN = ("model.safetensors", METRICS, "loss.png", "decision.png")
 

@@ -46,7 +46,7 @@ def draw_loss(training: Training, data_name: str, path: Path) -> None:
 def draw_decision(fitted: FittedMlp, path: Path) -> None:
     """Draw the decision regions of a two-feature model with its training points.
 
-    Held-out points have a dark ring; the true boundary is dashed where it is known. Raises
+    Held-out points have a dark ring; the true boundary is dashed if it is known. Raises
     OutputError if the file cannot be written.
     """
     data = fitted.data
