@@ -1,24 +1,27 @@
-"""A dataclass's fields as the options of a command: each option is said once, where its value is.
+"""A dataclass's fields as the options of a command: each is written once, where its value lives.
 
 @dataclass(frozen=True)
 class Training:
-    steps: int = option("Steps in all.", Integer(1000, low=1))
+    steps: int = option(Integer(1000, low=1), "Optimizer steps in all.")
 
     def __post_init__(self) -> None:
         check(self)
 
-@fields_as_options
-def train(*, settings: Given[Training]) -> None: ...
+@takes(Training)
+def train(training: Training) -> None: ...
 
-The same fields make the arguments that a child process is given, and the dataclass of arguments.
+The same fields make the options of a command, the arguments of a child process, and the object
+itself out of what somebody typed. A command that must know what was typed takes Given[Training].
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
@@ -26,210 +29,255 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 from twingrad.core.errors import SettingError
 from twingrad.core.spec import Choice, Setting
 
-T = TypeVar("T")
-KEY = "option"  # under which a field's metadata hold its Option
+KEY = "command option"  # of a field's metadata
 TYPED = (str, int, float, bool, Path)  # what a command line can read by itself; else it is text
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Option:
-    """What a command has to know of a field, beside its name, its type and its default."""
+class Spelling:
+    """How a field of a dataclass is said on a command line, and which values it may have."""
 
     help: str
-    range: Setting | None = None
-    shown: str | None = None  # the default in words, where its value says too little
-    flags: str | None = None  # such as "--recompute/--keep", where the name is not enough
-    read: Callable[[Any], Any] | None = None  # makes the value of what was typed
-    write: Callable[[Any], str] = str  # makes what is typed of the value
-    # The value where none was given, from those of the fields before it; else the default.
+    range: Setting | None = None  # of its values; None: any
+    name: str = ""  # without dashes; empty: the field's own
+    off: str = ""  # for a field that is True or False: the name of the option that says False
+    read: Callable[[Any], Any] | None = None  # makes the field's value of what was typed
+    write: Callable[[Any], str] = str  # makes what is typed of the field's value
+    # The value where none was typed, from those of the fields before it; else the field's default.
     otherwise: Callable[[Mapping[str, Any]], Any] | None = None
-    fixed: bool = False  # a run keeps it to its end
-    internal: bool = False  # said to child processes, and no option of a command
+    default_in_words: str = ""  # for the help, where the default depends on something
+    internal: bool = False  # for child processes; no option of a command
+    fixed: bool = False  # cannot change when a run is resumed
+
+
+def option(default: Any, help: str, **spelling: Any) -> Any:
+    """Return a dataclass's field that is an option as well; for the rest see Spelling.
+
+    `default` is a value, or a setting of a spec that holds the default and the range.
+    """
+    if isinstance(default, Setting):
+        default, spelling = default.default, {"range": default, **spelling}
+    if default is True and not spelling.get("off"):
+        raise TypeError("an option that is True by default needs `off`, or nothing says False")
+    return field(default=default, metadata={KEY: Spelling(help, **spelling)})
 
 
 @dataclass(frozen=True)
 class CommandOption:
-    """A field that is an option: how it is called, and what is typed for it."""
+    """A field that is an option: how it is said, and what is typed for it."""
 
-    name: str
-    type: Any
+    field: str
+    flag: str
+    type: type[Any]  # of what is typed, each time
     default: Any
-    said: Option
+    spelling: Spelling
+    repeated: bool = False  # typed once for each element of the field's list
 
     @property
-    def flags(self) -> str:
-        """How it is written on a command line; a flag's other name after a slash."""
-        return self.said.flags or f"--{self.name.replace('_', '-')}"
+    def off(self) -> str:
+        """The flag that says False, or nothing."""
+        return f"--{self.spelling.off}" if self.spelling.off else ""
 
-    @property
-    def typed(self) -> str | None:
-        """The default as it would be typed; None where there is nothing to type."""
-        if self.default is None or self.said.otherwise is not None:
-            return None
-        return self.said.write(self.default)
+    def written(self, value: Any) -> str:
+        """Return a value of the field as it is typed; empty for one that needs no word."""
+        return "" if value is None else self.spelling.write(value)
+
+    def arguments(self, value: Any, flag: str) -> list[str]:
+        """Return the arguments that say this value; none for None, or for a False without `off`."""
+        if value is None:
+            return []
+        if isinstance(value, bool):
+            said = flag if value else self.off
+            return [said] if said else []
+        if self.repeated:
+            return [word for one in value for word in _words(flag, self.written(one))]
+        text = self.written(value)
+        return _words(flag, text) if text or value != self.default else []
 
 
-def option(help: str, default: Any, **more: Any) -> Any:
-    """Return a dataclass field that is an option too, with `more` as in Option.
-
-    `default` is a value, or a setting that has the default and the range.
-    """
-    if isinstance(default, Setting):
-        return field(default=default.default, metadata={KEY: Option(help, default, **more)})
-    return field(default=default, metadata={KEY: Option(help, **more)})
-
-
-def options_of(kind: Any) -> tuple[CommandOption, ...]:
+def options_of(cls: type[Any]) -> tuple[CommandOption, ...]:
     """Return the fields of a dataclass that are options, in their order."""
-    types = get_type_hints(kind)
-    return tuple(
-        CommandOption(one.name, _typed(types[one.name]), one.default, one.metadata[KEY])
-        for one in fields(kind)
-        if KEY in one.metadata
-    )
+    hints = get_type_hints(cls)
+    found = []
+    for one in dataclasses.fields(cls):
+        if KEY not in one.metadata:
+            continue
+        spelling: Spelling = one.metadata[KEY]
+        flag = "--" + (spelling.name or one.name.replace("_", "-"))
+        type_, repeated = _typed(hints[one.name])
+        found.append(CommandOption(one.name, flag, type_, one.default, spelling, repeated))
+    return tuple(found)
 
 
 def check(values: Any) -> None:
     """Raise SettingError for the first field of a dataclass that is out of its range."""
     for one in options_of(type(values)):
-        value, valid = getattr(values, one.name), one.said.range
-        if valid is not None and not valid.accepts(value):
-            words = valid.valid.removesuffix(", or None")
-            if isinstance(valid, Choice):
-                words = f"one of {', '.join(valid.options)}"
-            raise SettingError(f"must be {words}; got {value!r}", one.name)
+        value, range_ = getattr(values, one.field), one.spelling.range
+        if range_ is not None and not range_.accepts(value):
+            words = range_.valid.removesuffix(", or None")
+            if isinstance(range_, Choice):
+                words = f"one of {', '.join(range_.options)}"
+            raise SettingError(f"must be {words}; got {value!r}", one.field)
 
 
-def check_changes(kind: Any, names: Iterable[str]) -> None:
-    """Raise SettingError for the first of these fields that a run keeps to its end."""
-    fixed = {one.name for one in options_of(kind) if one.said.fixed}
+def check_changes(cls: type[Any], names: Iterable[str]) -> None:
+    """Raise SettingError for the first of these fields that is fixed."""
+    fixed = {one.field for one in options_of(cls) if one.spelling.fixed}
     for name in names:
         if name in fixed:
             raise SettingError("cannot change when a run is resumed", name)
 
 
-def made(kind: type[T], given: Mapping[str, Any]) -> T:
-    """Return the dataclass of what was typed for some of its fields.
+@dataclass(frozen=True)
+class Given(Generic[T]):
+    """The fields of a dataclass that were typed, with their values; the others have defaults."""
 
-    Raises what the dataclass raises for a value out of range.
-    """
-    values: dict[str, Any] = {}
-    for one in options_of(kind):
-        if one.name in given:
-            read = one.said.read
-            values[one.name] = read(given[one.name]) if read is not None else given[one.name]
-        elif one.said.otherwise is not None:
-            values[one.name] = one.said.otherwise(values)
-        elif one.default is not MISSING:
-            values[one.name] = one.default
-    return kind(**values)
+    kind: type[T]
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, kind: type[T], typed: Mapping[str, Any]) -> Given[T]:
+        """Return it for what was typed for each field; None: nothing was."""
+        values = {}
+        for one in options_of(kind):
+            value = typed.get(one.field)
+            if value is not None:
+                values[one.field] = one.spelling.read(value) if one.spelling.read else value
+        return Given(kind, values)
+
+    def made(self) -> T:
+        """Return the dataclass. Raises what it raises for a value out of range."""
+        values: dict[str, Any] = {}
+        for one in options_of(self.kind):
+            if one.field in self.values:
+                values[one.field] = self.values[one.field]
+            elif one.spelling.otherwise:
+                values[one.field] = one.spelling.otherwise(values)
+            else:
+                values[one.field] = one.default
+        return self.kind(**values)
+
+
+def made(cls: type[T], typed: Mapping[str, Any]) -> T:
+    """Return the dataclass of what was typed for each field; None: nothing was."""
+    return Given.of(cls, typed).made()
 
 
 def to_args(
-    values: Any,
+    options: Any,
     always: Collection[str] | None = None,
     without: Collection[str] = (),
     flags: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Return the arguments that say the same as a dataclass on a command line.
+    """Return the arguments that say the same on a command line.
 
     `always` are the fields that are said even where they have their default, None: all. `without`
     are never said; `flags` holds other names for some.
     """
     arguments: list[str] = []
-    for one in options_of(type(values)):
-        value = getattr(values, one.name)
-        text = "" if value is None else one.said.write(value)
-        is_said = always is None or one.name in always or value != one.default
-        if one.name in without or not is_said or not text or value is False:
-            continue
-        flag = (flags or {}).get(one.name, one.flags)
-        arguments += [flag] if value is True else [flag, text]
+    for one in options_of(type(options)):
+        value = getattr(options, one.field)
+        is_said = always is None or one.field in always or value != one.default
+        if is_said and one.field not in without:
+            arguments += one.arguments(value, (flags or {}).get(one.field, one.flag))
     return arguments
 
 
-def from_args(kind: type[T], arguments: Sequence[str]) -> T:
+def from_args(cls: type[T], arguments: Sequence[str]) -> T:
     """Return the dataclass of a command line's arguments, as `to_args` writes them."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for one in options_of(kind):
-        how: dict[str, Any] = {"action": "store_true"} if one.type is bool else {"type": one.type}
-        parser.add_argument(one.flags, dest=one.name, default=argparse.SUPPRESS, **how)
-    return made(kind, vars(parser.parse_args(arguments)))
+    for one in options_of(cls):
+        how: dict[str, Any] = {"dest": one.field, "default": None}
+        if one.type is bool:
+            parser.add_argument(one.flag, action="store_const", const=True, **how)
+            if one.off:
+                parser.add_argument(one.off, action="store_const", const=False, **how)
+        else:
+            action = "append" if one.repeated else "store"
+            parser.add_argument(one.flag, action=action, type=one.type, **how)
+    return made(cls, vars(parser.parse_args(arguments)))
 
 
-@dataclass(frozen=True)
-class Given(Generic[T]):
-    """The fields of the dataclass `kind` that a command line gave; the others have defaults."""
+def takes(*classes: type[Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Let a command take the options of dataclasses one by one, for its arguments of those types.
 
-    kind: type[T]
-    values: Mapping[str, Any]
-
-    def instance(self) -> T:
-        """Return the dataclass. Raises what it raises for a value out of range."""
-        return made(self.kind, self.values)
-
-
-def fields_as_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return `function` as typer can run it: each parameter Given[D] becomes the options of D.
-
-    All parameters of `function` are keyword-only; the others are typer's as they are.
+    To be written above the command; the options stand where the argument did. An argument of the
+    type Given[D] takes the options of D as well, and knows which of them were typed.
     """
-    import typer  # what only reads settings does without a command line
+    import typer  # whoever only reads settings has no command line
 
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    own = inspect.signature(function, eval_str=True).parameters
-    kinds = {
-        name: get_args(parameter.annotation)[0]
-        for name, parameter in own.items()
-        if get_origin(parameter.annotation) is Given
-    }
-    parameters = [context]
-    for name, parameter in own.items():
-        parameters += _parameters(kinds[name]) if name in kinds else [parameter]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", keyword, annotation=typer.Context)
 
-    def command(*, context: Any, **values: Any) -> None:
-        for name, kind in kinds.items():
-            typed = {one.name: values.pop(one.name) for one in _offered(kind)}
-            given = {
-                key: value
-                for key, value in typed.items()
-                if context.get_parameter_source(key).name != "DEFAULT"
-            }
-            values[name] = Given(kind, given)
-        function(**values)
+    def spread_out(command: Callable[..., R]) -> Callable[..., R]:
+        parameters = inspect.signature(command, eval_str=True).parameters
+        kinds: dict[str, type[Any]] = {}
+        for name, parameter in parameters.items():
+            kind = parameter.annotation
+            kind = get_args(kind)[0] if get_origin(kind) is Given else kind
+            if kind in classes:
+                kinds[name] = kind
 
-    command.__name__, command.__doc__ = function.__name__, function.__doc__
-    command.__module__, command.__qualname__ = function.__module__, function.__qualname__
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return command
+        @functools.wraps(command)
+        def called(*, context: Any, **values: Any) -> R:
+            def is_typed(name: str) -> bool:
+                source = context.get_parameter_source(name)  # none of an internal option
+                return source is not None and source.name != "DEFAULT"
+
+            for name, kind in kinds.items():
+                own = {one.field: values.pop(one.field, None) for one in options_of(kind)}
+                given = Given.of(kind, {one: own[one] for one in filter(is_typed, own)})
+                is_given = get_origin(parameters[name].annotation) is Given
+                values[name] = given if is_given else given.made()
+            return command(**values)
+
+        spread = [context]
+        for name, parameter in parameters.items():
+            spread += _parameters(kinds[name]) if name in kinds else [parameter]
+        spread = [parameter.replace(kind=keyword) for parameter in spread]
+        called.__dict__["__signature__"] = inspect.Signature(spread)
+        called.__annotations__ = {one.name: one.annotation for one in spread}
+        return called
+
+    return spread_out
 
 
-def _offered(kind: Any) -> list[CommandOption]:
-    return [one for one in options_of(kind) if not one.said.internal]
-
-
-def _parameters(kind: Any) -> Iterator[inspect.Parameter]:
+def _parameters(cls: type[Any]) -> Iterator[inspect.Parameter]:
     """Yield each option of a dataclass as a parameter that typer reads."""
     import typer
 
-    for one in _offered(kind):
-        is_typed = one.type in TYPED and isinstance(one.default, one.type)
-        default = one.default if is_typed else one.typed
-        if one.said.otherwise is not None:
-            default = None
-        info = typer.Option(one.flags, help=one.said.help, show_default=one.said.shown or True)
-        yield inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[one.type | None if default is None else one.type, info],
+    for one in options_of(cls):
+        if one.spelling.internal:
+            continue
+        spelling, default = one.spelling, one.default
+        said = typer.Option(
+            f"{one.flag}/{one.off}" if one.off else one.flag,
+            help=spelling.help,
+            show_default=spelling.default_in_words or True,
+            metavar=f"<{one.type.__name__.lower()}>" if one.repeated else None,
         )
+        annotation: Any = list[one.type] if one.repeated else one.type  # type: ignore[name-defined]
+        if spelling.otherwise or default is None:
+            annotation, default = annotation | None, None
+        elif not one.repeated and not isinstance(default, one.type):
+            default = one.written(default)
+        kind = inspect.Parameter.KEYWORD_ONLY
+        annotation = Annotated[annotation, said]
+        yield inspect.Parameter(one.field, kind, default=default, annotation=annotation)
 
 
-def _typed(hint: Any) -> Any:
-    """Return the type of what is typed for a field: that of the field, or text."""
-    parts = [part for part in get_args(hint) if part is not NoneType]
-    kind = parts[0] if NoneType in get_args(hint) and len(parts) == 1 else hint
-    # A list is an option that may be repeated.
-    return kind if kind in TYPED or get_origin(kind) is list else str
+def _typed(hint: Any) -> tuple[type[Any], bool]:
+    """Return the type of what is typed for a field, else text, and whether it is repeated."""
+    kinds = [] if get_origin(hint) is list else get_args(hint)
+    kind, *others = [kind for kind in kinds if kind is not NoneType] or [hint]
+    if get_origin(kind) is list and not others:
+        return get_args(kind)[0], True
+    return (kind if kind in TYPED and not others else str), False
+
+
+def _words(flag: str, text: str) -> list[str]:
+    # What begins with a dash would be taken for a flag.
+    return [f"{flag}={text}"] if text.startswith("-") else [flag, text]

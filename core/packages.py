@@ -8,9 +8,9 @@ from twingrad.core.errors import MissingPackageError
 
 
 def missing(package: str, extra: str, module: str | None = None) -> str | None:
-    """Return that `package` is not installed and what installs it, or None if it is there.
+    """Return a message that `package` is not installed and what installs it, or None if it is.
 
-    `extra` is the extra of twingrad that brings it, `module` the name to import, if another.
+    `extra` is the extra of twingrad that installs it, `module` its import name, if different.
     """
     if find_spec(module or package) is not None:
         return None

@@ -29,7 +29,7 @@ def read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except ValueError:
-            break  # a line that a kill cut short, and whatever follows
+            break  # a line cut short when the process was killed; nothing after it counts
         if entry["step"] <= step:
             lines.append(entry)
     return lines
@@ -37,7 +37,7 @@ def read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
 
 def epoch_lines(training: Training) -> list[dict[str, Any]]:
     """Return a line for each epoch of a run of `fit`."""
-    # A held-out loss may overflow where the training loss does not; JSON has no word for it.
+    # A held-out loss may overflow where the training loss does not; JSON cannot hold it.
     return [
         {"epoch": epoch.number}
         | {name: value if math.isfinite(value) else None for name, value in epoch.values.items()}

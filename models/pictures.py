@@ -1,4 +1,4 @@
-"""What all pictures of training runs share: colours, axes, and a file written whole."""
+"""What all pictures of training runs share: colours, axes, and writing the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def missing() -> str | None:
 
 
 def figure(width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure of this size in inches, and its axes."""
+    """Return a figure of this size in inches, and its axes.
+
+    Raises MissingPackageError if matplotlib is not installed.
+    """
+    packages.require("matplotlib", "plot")
     from matplotlib.figure import Figure
 
     # No pyplot: its windows and its list of open figures are not for a command line.
@@ -39,6 +43,6 @@ def grid(axes: Any) -> None:
 def write(made: Any, path: Path) -> None:
     """Write a figure as PNG. Raises OutputError if the file cannot be written."""
     with whole_file(path) as file, warnings.catch_warnings():
-        # A name in a script that the font lacks still gets its picture.
+        # A name with characters that the font lacks must not stop the picture.
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         made.savefig(file, format="png")

@@ -1,4 +1,4 @@
-"""Rows held out of training, each class shared out alike."""
+"""Rows held out of training: the same share of every class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELD_OUT = Number(0.2, low=0.0, high=1.0, below=True)  # share of the rows
 
 
 def split_classes(classes: Array, held_out: float, seed: int) -> tuple[Array, Array]:
-    """Return the numbers of the rows to train on and of those held out, each class shared alike.
+    """Return the indices of the rows to train on and of those held out, the same share per class.
 
     Shape: classes (rows), of any values. The same seed gives the same split; every class keeps a
     row to train on. Raises SettingError for a share outside [0, 1), DataError if there are too few

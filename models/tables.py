@@ -1,4 +1,4 @@
-"""CSV files: read strictly, so that what is wrong is found at its line and column."""
+"""CSV files, read strictly: an error names its line and column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twingrad.core.errors import DataError
 from twingrad.core.spec import Array
 
 BOM = b"\xef\xbb\xbf"
-LARGEST = 1e150  # a larger number has no square, and so no standard deviation, in float64
+LARGEST = 1e150  # the square of a larger number overflows float64, and with it the variance
 SHOWN = 8  # names in a message
 
 
@@ -36,7 +36,7 @@ class Table:
     def numbers(self, names: Sequence[str]) -> Array:
         """Return these columns as float64 (rows, names).
 
-        Raises DataError, with line and column, for a cell that is no finite number.
+        Raises DataError, with line and column, for a cell that is not a finite number.
         """
         indices = [self.columns.index(name) for name in names]
         array = np.empty((len(self.rows), len(names)))
@@ -48,14 +48,16 @@ class Table:
     def _number(self, cell: str, line: int, column: str) -> float:
         where = f"{self.path}: line {line}, column {column!r}"
         if not cell:
-            raise DataError(f"{where}: the cell is empty, and must be a number")
+            raise DataError(f"{where}: the cell is empty; it must be a number")
         value = number(cell)
         if value is None:
             raise DataError(f"{where}: {_quoted(cell)} is not a number")
         if not math.isfinite(value):
             raise DataError(f"{where}: {_quoted(cell)} is not a finite number")
         if abs(value) > LARGEST:
-            raise DataError(f"{where}: {_quoted(cell)} is too large; at most {LARGEST:g} is")
+            raise DataError(
+                f"{where}: {_quoted(cell)} is too large; at most {LARGEST:g} is allowed"
+            )
         return value
 
 
@@ -72,7 +74,7 @@ def read_table(path: Path) -> Table:
             if any(cells) or len(cells) > 1:
                 records.append((reader.line_num, cells))
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: it is no CSV: {error}") from None
+        raise DataError(f"{path}: line {reader.line_num}: it is not valid CSV: {error}") from None
     if not records:
         raise DataError(f"{path}: the file is empty; it must have a header and rows")
     columns = tuple(records[0][1])
@@ -82,15 +84,15 @@ def read_table(path: Path) -> Table:
     for line, cells in records[1:]:
         if len(cells) != len(columns):
             raise DataError(
-                f"{path}: line {line}: the header has {len(columns)} columns, so every row must; "
-                f"got {len(cells)}"
+                f"{path}: line {line}: the header has {len(columns)} columns, so every row must "
+                f"have as many; got {len(cells)}"
             )
     lines, rows = zip(*records[1:], strict=True)
     return Table(path, columns, list(rows), list(lines))
 
 
 def number(cell: str) -> float | None:
-    """Return the number that `cell` spells, or None; Python's 1_000 is no number here."""
+    """Return the number that `cell` spells, or None; Python's 1_000 is not accepted."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

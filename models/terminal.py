@@ -1,4 +1,4 @@
-"""What commands that train models share: lines to a terminal, and a folder to write to."""
+"""What commands that train models share: printing lines, and a folder to write to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def terminal(stderr: bool = False) -> Console:
 
 
 def say(console: Console, lines: Sequence[str]) -> None:
-    """Print lines, brackets and all."""
+    """Print lines as they are: brackets are not markup."""
     for line in lines:
         console.print(line, markup=False)
 

@@ -49,10 +49,10 @@ EXAMPLES_KEPT = Path(".hypothesis") / "twingrad"  # what failed before
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("twingrad")
     for one in options_of(Options):
-        if one.name in FLAGS_OF_PYTEST:
+        if one.field in FLAGS_OF_PYTEST:
             continue
         how: dict[str, Any] = {"action": "store_true"} if one.type is bool else {"type": one.type}
-        group.addoption(one.flags, help=one.said.help, default=None, **how)
+        group.addoption(one.flag, help=one.spelling.help, default=None, **how)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,12 +62,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ours: of our own kernels or oracles, and no other backend")
     config.addinivalue_line("markers", "share(n): the law takes one in n of a run's examples")
     given = {
-        one.name: config.getoption(one.flags)
+        one.field: config.getoption(one.flag)
         for one in options_of(Options)
-        if one.name not in FLAGS_OF_PYTEST
+        if one.field not in FLAGS_OF_PYTEST
     } | {"seed": _seed(config)}
     try:
-        chosen = made(Options, {name: value for name, value in given.items() if value is not None})
+        chosen = made(Options, given)
         # A missing backend is an error here: a law that is skipped proves nothing.
         backends()  # refuses a backend that takes the name of another
         session = config.stash[SESSION] = Session(chosen)

@@ -64,7 +64,7 @@ def test_each_line_gets_its_vector(
     lines: Path,
     tmp_path: Path,
 ) -> None:
-    """Alone or in a batch, in the order of the lines; padding counts for nothing."""
+    """Alone or in a batch, in the order of the lines; padding is left out."""
     out = tmp_path / "vectors.npy"
     done = twingrad(
         *("embed", "--model", encoder, "--input", lines, "--output", out),
@@ -209,7 +209,7 @@ def test_an_encoder_alone_fills_no_masks(refused: Callable[..., str], encoder: P
         (
             ("the cat",),
             1,
-            "the text must hold [MASK] where a token is to be guessed; got 'the cat'",
+            "the text must contain [MASK] in place of a token; got 'the cat'",
         ),
         (("[MASK]" + " cat" * 22,), 1, "at most 22 tokens for this model; got 23"),
         (("[MASK]", "--top", "17"), 2, "--top must be in 1..16 for this model; got 17"),
@@ -362,10 +362,10 @@ def test_ctrl_c_keeps_whole_epochs_or_writes_nothing(
     )
     assert done.code == 130
     if at == 1:
-        assert "interrupted before the first epoch was done; nothing is written" in done.out
+        assert "interrupted before the end of the first epoch; nothing is written" in done.out
         assert not out.exists()
     else:
-        assert "interrupted: what follows is the model after 1 epoch" in done.out
+        assert "interrupted; the model is the one after 1 epoch" in done.out
         assert len((out / "metrics.jsonl").read_text().splitlines()) == 1
         open_model(out, head="classification")
 

@@ -30,7 +30,8 @@ SENTENCE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(
 DOCUMENT = st.lists(SENTENCE.filter(bool), min_size=1, max_size=4)
 DOCUMENTS = st.lists(DOCUMENT, min_size=2, max_size=5)
 TWO = [["one a", "one b"], ["two a"]]
-SMALL_CHUNKS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# No deadline: a case writes files, and a busy machine may take its time.
+SMALL_CHUNKS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -441,7 +441,7 @@ def test_a_damaged_token_file_is_one_line(name: str, how: str, tmp_path: Path) -
     else:
         flipped = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
         path.write_bytes({"cut": content[:-9], "empty": b"", "changed": flipped}[how])
-    with pytest.raises(DataError, match=r"build it again|no token file") as caught:
+    with pytest.raises(DataError, match=r"build it again|not a token file") as caught:
         TokenFile.load(folder, TOKENIZER)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -469,7 +469,7 @@ def test_a_token_file_of_another_kind_is_refused(
 
 
 def test_a_missing_token_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: there is no token file, as it has no tokens"):
+    with pytest.raises(DataError, match=r"nowhere: it is not a token file: it has no tokens"):
         TokenFile.load(tmp_path / "nowhere", TOKENIZER)
 
 

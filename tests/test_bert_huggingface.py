@@ -521,10 +521,10 @@ def test_a_config_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "there is no config.json in it"),
-        (b"{", "config.json: it is no JSON, or it is damaged"),
+        (None, "there is neither config.json nor a run of `train bert` in it"),
+        (b"{", "config.json: it is not JSON, or it is damaged"),
         (b"[]", "config.json: it must be a JSON object; got list"),
-        (b"\xff", "config.json: it is no JSON, or it is damaged"),
+        (b"\xff", "config.json: it is not JSON, or it is damaged"),
     ],
 )
 def test_a_damaged_config_is_refused(content: bytes | None, words: str, folder: Path) -> None:
@@ -591,7 +591,7 @@ def test_a_table_that_was_filled_up_is_read(folder: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    check_refused(tmp_path / "nowhere", "there is no such folder; nothing is downloaded")
+    check_refused(tmp_path / "nowhere", "there is no such folder; models are not downloaded")
 
 
 def test_another_head_than_there_is_is_refused(folder: Path) -> None:

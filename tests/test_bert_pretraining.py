@@ -296,7 +296,7 @@ def test_counts_lose_what_they_must(tokens: TokenFile, tokenizer: Tokenizer) -> 
 def test_what_is_no_checkpoint_of_a_bert_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     tg.save_checkpoint(other, model=tg.build(tg.Linear(2, 2), "numpy"))
-    with pytest.raises(CheckpointError, match="it is no checkpoint of `twingrad train bert`"):
+    with pytest.raises(CheckpointError, match="it is not a checkpoint of `twingrad train bert`"):
         pretraining.resume(other, "numpy")
     pretraining.save(begun(tokenizer, "numpy"), tmp_path)
     path = tmp_path / pretraining.CHECKPOINT
@@ -523,7 +523,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(files: Path) -> None:
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=120)
     assert child.returncode == 130, (out, err)
-    assert f"go on with: twingrad train bert --resume {files / 'run'}" in out
+    assert f"continue with: twingrad train bert --resume {files / 'run'}" in out
     run = pretraining.resume(files / "run" / "model.safetensors", "numpy")
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     assert steps == list(range(1, run.step + 1))

@@ -192,16 +192,20 @@ def test_an_id_that_no_token_has_is_refused(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("vocab.txt", "", "the file is empty; it must hold a token a line"),
+        ("vocab.txt", "", "the file is empty; it must hold one token per line"),
         ("vocab.txt", "\n\n", "the file is empty"),
         ("vocab.txt", "\n".join([*NAMES, "cat", "", "dog"]), "line 7: it must hold a token"),
-        ("vocab.txt", "\n".join([*NAMES, "cat", "cat"]), "line 7: token 'cat' is on line 6, too"),
+        (
+            "vocab.txt",
+            "\n".join([*NAMES, "cat", "cat"]),
+            "token 'cat' is already on line 6",
+        ),
         ("vocab.txt", "\n".join(NAMES[:4]), r"there is no mask token; expected \[MASK\] or <mask>"),
         ("vocab.txt", "\n".join(NAMES[1:]), r"there is no pad token"),
         ("vocab.txt", b"[PAD]\n\xff\n", "it is not utf-8: invalid start byte at byte offset 6"),
         ("tokenizer.json", "", "the file is empty; it must be a tokenizer.json"),
-        ("tokenizer.json", '{"version": "1.0"', "it is no tokenizer.json, or it is damaged"),
-        ("tokenizer.json", '{"a": 1}', "it is no tokenizer.json, or it is damaged"),
+        ("tokenizer.json", '{"version": "1.0"', "it is not a tokenizer.json, or it is damaged"),
+        ("tokenizer.json", '{"a": 1}', "it is not a tokenizer.json, or it is damaged"),
     ],
 )
 def test_a_bad_file_is_one_line(
@@ -226,9 +230,9 @@ def damaged(**model: Any) -> str:
     [
         (
             damaged(vocab={name: id for id, name in enumerate(NAMES)} | {"a": 9}),
-            "'a' has 9 where 5",
+            "'a' has id 9 instead of 5",
         ),
-        (damaged(vocab={name: id for id, name in enumerate(NAMES)} | {"a": 4}), "where 5 is due"),
+        (damaged(vocab={name: id for id, name in enumerate(NAMES)} | {"a": 4}), "instead of 5"),
         (damaged()[:-30], "damaged"),
     ],
 )
@@ -250,7 +254,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_a_damaged_config_is_named(content: str, tmp_path: Path) -> None:
     path = write_list(tmp_path / "vocab.txt", [*NAMES, "cat"])
     (tmp_path / "tokenizer_config.json").write_text(content)
-    with pytest.raises(DataError, match=r"tokenizer_config\.json: it (is no JSON|must be)"):
+    with pytest.raises(DataError, match=r"tokenizer_config\.json: it (is not JSON|must be)"):
         Tokenizer.load(path)
 
 

@@ -1,4 +1,4 @@
-"""What a model must beat: how well word counts alone guess the masked tokens."""
+"""What a model must beat: how well word counts alone predict the masked tokens."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from twingrad.core.spec import Array
 from twingrad.models.bert.pretraining_data import PretrainingBatch
 from twingrad.models.bert.token_file import TokenFile
 
-SHARES = np.linspace(0.0, 0.95, 20)  # of the pair's count, beside the single token's
+SHARES = np.linspace(0.0, 0.95, 20)  # weight of the bigram; the unigram has the rest
 
 
 @dataclass(frozen=True)
 class Baselines:
     """Mean surprise of the held-out targets, in nats."""
 
-    unigram: float  # by how often the token is, whatever stands around it
-    bigram: float  # by what follows the token on its left, mixed with the unigram
+    unigram: float  # from the frequency of the token alone
+    bigram: float  # from the token on its left, mixed with the unigram
 
 
 def baselines(train: TokenFile, vocabulary: int, batches: Iterable[PretrainingBatch]) -> Baselines:
-    """Return what counts on the training text say of the masked tokens of some batches.
+    """Return how well counts of the training text predict the masked tokens of some batches.
 
-    Every token is counted once more than it was seen, so that none is impossible. The share of the
-    bigram is the one that is best on these very targets, which favours the baseline.
+    One is added to every token's count, so that none is impossible. The weight of the bigram is the
+    best one for these very targets, which favours the baseline.
     """
     text, begins = _documents(train)
     single = np.bincount(text, minlength=vocabulary) + 1.0
     unigram = single / single.sum()
     inside = np.ones(len(text), bool)
-    inside[begins] = False  # what opens a document follows nothing
+    inside[begins] = False  # the first token of a document has none before it
     pairs = text[:-1][inside[1:]] * vocabulary + text[1:][inside[1:]]
     keys, counts = np.unique(pairs, return_counts=True)
     heads = np.bincount(text[:-1][inside[1:]], minlength=vocabulary)
@@ -41,7 +41,7 @@ def baselines(train: TokenFile, vocabulary: int, batches: Iterable[PretrainingBa
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     seen = np.where(keys[at] == wanted, counts[at], 0)
     follows = seen / np.maximum(heads[left], 1)
-    # Where the left token was never seen, there is nothing to mix in.
+    # A left token that was never seen has no bigram to mix in.
     shares = np.where(heads[left] > 0, SHARES[:, None], 0.0)
     mixed = shares * follows + (1 - shares) * unigram[targets]
     surprise = -np.log(mixed).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Fine-tuning: a pretrained encoder learns to tell classes of texts apart (Devlin et al. 2019)."""
+"""Fine-tuning: a pretrained encoder learns to classify texts (Devlin et al. 2019)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from twingrad.models.bert.weights import Weights
 from twingrad.models.splits import split_classes
 from twingrad.models.tables import read_table, some
 
-MAX_LENGTH = 128  # tokens of a text, if none is asked for
+MAX_LENGTH = 128  # tokens of a text, if the settings have none
 MOST_CLASSES = 1000
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 MAX_NORM = 1.0  # of all gradients together
@@ -60,13 +60,13 @@ class FittedClassifier:
     training: Training
     rows: tuple[int, int]  # trained on, held out
     accuracy: float
-    majority: float  # accuracy on the held-out rows of saying the commonest class each time
+    majority: float  # held-out accuracy of always predicting the commonest class
 
 
 def read_labelled_texts(path: Path, text: str, label: str, second: str | None) -> LabelledTexts:
     """Read texts and labels from columns of a CSV file with a header.
 
-    Raises DataError for a file that cannot be used so.
+    Raises DataError for a file that cannot be used.
     """
     table = read_table(path)
     for what, column in (("texts", text), ("second texts", second), ("labels", label)):
@@ -107,7 +107,8 @@ def fine_tune(
     """Train an encoder and a new classifier on `data`, and measure it on rows held out of them.
 
     The learning rate rises in the first tenth of the steps and then falls to 0, both linearly.
-    Raises SettingError or CheckpointError for what does not fit, TrainingError if it diverges.
+    Raises SettingError or CheckpointError for settings or weights that do not fit, TrainingError if
+    training diverges.
     """
     length = checked_length(settings.max_length, weights.config)
     if settings.max_length is None:
@@ -140,7 +141,7 @@ def fine_tune(
         return class_logits(model, held_out, tokenizer.pad_id, settings.batch_size)
 
     def evaluate() -> dict[str, float]:
-        # Of the batches as they were trained on: a second pass would cost a third of the first.
+        # The mean over the batches during training: a second pass would cost a third of the first.
         values = {"loss": float(np.mean(losses))}
         losses.clear()
         if held_out:
@@ -181,7 +182,7 @@ def class_probabilities(logits: Array) -> Array:
 
 
 class _Batches:
-    """Batches in a new order each epoch, each as long as its own longest text."""
+    """Batches in a new order each epoch, each padded to its own longest text."""
 
     def __init__(
         self, texts: list[Text], classes: Array, pad_id: int, settings: FineTuningSettings

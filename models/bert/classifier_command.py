@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twingrad.core.command_options import Given, fields_as_options
+from twingrad.core.command_options import takes
 from twingrad.core.errors import INTERRUPTED
 from twingrad.models.bert.embedding_command import MaxLength, Model, Texts
 from twingrad.models.bert.settings import FineTuningSettings
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from twingrad.core.trainer import Epoch
     from twingrad.models.bert.classifier import FittedClassifier
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 
-@fields_as_options
+@takes(FineTuningSettings)
 def train_classifier(
     *,
     model: Model,
@@ -32,7 +32,7 @@ def train_classifier(
         str | None, typer.Option(help="Column of the second texts, if texts come in pairs.")
     ] = None,
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
-    fine_tuning: Given[FineTuningSettings],
+    settings: FineTuningSettings,
     backend: Backend = None,
     device: Device = None,
     out: Annotated[Path, typer.Option(help="Folder for the model and metrics.jsonl.")] = Path(
@@ -50,16 +50,15 @@ def train_classifier(
     from twingrad.models.bert.folder import open_weights
     from twingrad.models.metrics_file import METRICS, epoch_lines, write_metrics
 
-    settings = fine_tuning.instance()
     backend = backend or default_backend()
     examples = read_labelled_texts(data, text, label, text_pair)
     weights, tokenizer = open_weights(model)
-    huggingface.check_form(weights.config)  # before hours of work whose result has no form
+    huggingface.check_form(weights.config)  # fail before training, not when the result is saved
     names = (huggingface.CONFIG, huggingface.ARRAYS, METRICS)
     with writable_folder(out, names), interruptible() as interrupted:
         typer.echo(f"{data}: {len(examples.texts)} texts of {len(examples.labels)} classes")
         if not weights.config.pooler:
-            typer.echo("the encoder has no pooler; a new one is trained, too")
+            typer.echo("the encoder has no pooler; a new one is trained as well")
         with _progress(settings.epochs, -(-len(examples.texts) // settings.batch_size)) as tell:
             fitted = fine_tune(
                 weights,
@@ -73,7 +72,7 @@ def train_classifier(
                 interrupted=interrupted,
             )
         if not fitted.training.epochs:
-            typer.echo("interrupted before the first epoch was done; nothing is written")
+            typer.echo("interrupted before the end of the first epoch; nothing is written")
             raise typer.Exit(INTERRUPTED)
         typer.echo(_ending(fitted, backend))
         huggingface.save_model(fitted.model, tokenizer, out, examples.labels)
@@ -123,7 +122,7 @@ def _ending(fitted: FittedClassifier, backend: str) -> str:
     count = len(fitted.training.epochs)
     done = f"{count} epoch{'s' if count > 1 else ''} on {backend}"
     if fitted.training.stopped == "interrupted":
-        done = f"interrupted: what follows is the model after {done}, the last whole one"
+        done = f"interrupted; the model is the one after {done}"
     else:
         done = f"trained for {done}"
     train, held_out = fitted.rows
@@ -139,7 +138,7 @@ def _ending(fitted: FittedClassifier, backend: str) -> str:
 def _progress(
     epochs: int, batches: int
 ) -> Iterator[tuple[Callable[[], None], Callable[[Epoch], None]]]:
-    """Show a bar on standard error; yields what to call after a batch and after an epoch."""
+    """Show a bar on standard error; yields the callbacks for a batch and an epoch."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""What a BERT looks like: every size and every choice in which the published forms differ."""
+"""The shape of a BERT: every size, and every choice in which the published forms differ."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ class BertConfig:
 
     @classmethod
     def teaching(cls, **changes: Any) -> BertConfig:
-        """Return the form that BERT-pytorch made known: pre-norm, sinusoids, plain heads.
+        """Return the form of BERT-pytorch: pre-norm, sinusoids, plain heads.
 
-        With the norm after its last block, which was missing there.
+        It has a norm after the last block, which is missing there.
         """
         form = cls(
             hidden_size=256,

@@ -1,4 +1,4 @@
-"""Text in, documents out: corpus files, and the text that is on every machine."""
+"""Documents from text: corpus files, and the text that is found on every machine."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class CorpusSource:
     """Where text comes from."""
 
     corpus: list[Path] | None = option(
-        "Text file: a sentence a line, a blank line between documents; or pairs A<TAB>B. May be "
-        "repeated.",
         None,
+        "Text file: one sentence per line, a blank line between documents; or pairs A<TAB>B. May "
+        "be repeated.",
     )
-    demo_corpus: bool = option("The texts that come with Python and NumPy.", Flag())
-    encoding: str = option("Encoding of the text files.", "utf-8")
+    demo_corpus: bool = option(Flag(), "The texts that come with Python and NumPy.")
+    encoding: str = option("utf-8", "Encoding of the text files.")
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents of the files, and then those of the demo corpus if it is asked for.
@@ -58,16 +58,16 @@ class CorpusSource:
 def read_documents(paths: Iterable[Path], encoding: str = "utf-8") -> Iterator[Document]:
     """Yield the documents of text files one by one, however large the files are.
 
-    A file holds a sentence a line and a blank line between documents; or, where its first line of
-    text holds a tab, a document of two sentences a line, A<TAB>B.
+    A file has one sentence per line and a blank line between documents; or, if its first line of
+    text has a tab, a document of two sentences per line, A<TAB>B.
     Raises SettingError for no file or an unknown encoding, DataError for a file that cannot be
     read, is empty or has a bad line, and for fewer than two documents in all.
     """
     files = [Path(path) for path in paths]
     if not files:
-        raise SettingError("read_documents: paths must name at least one file; got none")
+        raise SettingError("must name at least one file; got none", "paths")
     for path in files:
-        if not path.exists():  # said at once, not after hours with the files before it
+        if not path.exists():  # fail now, not after hours with the files before it
             raise DataError(f"{path}: there is no such file")
     try:
         "".encode(encoding)
@@ -79,7 +79,7 @@ def read_documents(paths: Iterable[Path], encoding: str = "utf-8") -> Iterator[D
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """Yield the lines of a text file without their ends; a byte order mark is no text.
+    """Yield the lines of a text file, without line ends and without a byte order mark.
 
     Raises DataError for a file that cannot be read, or that has another encoding.
     """
@@ -96,9 +96,9 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 
 
 def write_corpus(path: Path, documents: Iterable[Document]) -> None:
-    """Write a sentence a line and a blank line between documents, in UTF-8.
+    """Write one sentence per line and a blank line between documents, in UTF-8.
 
-    White space inside a sentence becomes one blank. Raises OutputError if it cannot be written.
+    White space inside a sentence becomes one space. Raises OutputError if it cannot be written.
     """
     with whole_file(path) as file:
         for document in documents:
@@ -106,7 +106,7 @@ def write_corpus(path: Path, documents: Iterable[Document]) -> None:
 
 
 def as_text(document: Document) -> str:
-    """Return a document as it stands in a file that `write_corpus` wrote."""
+    """Return a document as `write_corpus` writes it."""
     sentences = [" ".join(sentence.split()) for sentence in document]
     return "".join(f"{sentence}\n" for sentence in sentences if sentence) + "\n"
 
@@ -120,10 +120,10 @@ def fingerprint(documents: Iterable[Document]) -> str:
 
 
 def demo_corpus() -> Iterator[Document]:
-    """Yield the English text that is on every machine, in an order that never changes.
+    """Yield the English text that is found on every machine, in an order that never changes.
 
     Python's help topics (a topic is a document), then the docstrings of its standard library and
-    of NumPy (a module is a document). They belong to the versions installed: see `fingerprint`.
+    of NumPy (a module is a document). They depend on the versions installed: see `fingerprint`.
     """
     from pydoc_data.topics import topics
 
@@ -159,10 +159,10 @@ def _read(files: list[Path], encoding: str) -> Iterator[Document]:
 
 
 def _decoded(path: Path, encoding: str) -> Iterator[str]:
-    """Yield the text of a file piece by piece, every line end a line feed."""
+    """Yield the text of a file piece by piece, with every line end as a line feed."""
     inner = codecs.getincrementaldecoder(encoding)()
     decoder = io.IncrementalNewlineDecoder(inner, translate=True)
-    offset = pending = 0  # bytes read before this chunk, and how many of them await a character
+    offset = pending = 0  # bytes before this chunk, and those of them in an unfinished character
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):
@@ -211,7 +211,7 @@ def _pairs(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Document]:
         if not line.strip():
             blank = blank or number
             continue
-        if blank:  # at the end of a file a blank line does no harm
+        if blank:  # blank lines at the end of a file are allowed
             raise DataError(f"{path}: line {blank}: it must be a pair A<TAB>B; it is blank")
         columns = [column.strip() for column in line.split("\t")]
         if len(columns) != 2:
@@ -226,7 +226,7 @@ def _pairs(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[Document]:
 
 
 def _docstrings(folder: Path) -> Iterator[list[str]]:
-    """Yield the docstrings of each module below `folder`, in the order they stand in."""
+    """Yield the docstrings of each module below `folder`, in the order of the source."""
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - LEFT_OUT)
         for name in sorted(names):
@@ -237,10 +237,10 @@ def _docstrings(folder: Path) -> Iterator[list[str]]:
 def _docstrings_of(path: Path) -> list[str]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that some module spells badly
+            warnings.simplefilter("ignore")  # about invalid escapes in some modules
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return []  # a template, or a module for another Python: no text of ours depends on it
+        return []  # a template, or a module for another version of Python
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
     nodes.sort(key=lambda node: getattr(node, "lineno", 0))
@@ -248,7 +248,7 @@ def _docstrings_of(path: Path) -> list[str]:
 
 
 def _paragraphs_of(text: str) -> Iterator[str]:
-    """Yield each run of lines of text as one line."""
+    """Yield each paragraph as one line."""
     lines: list[str] = []
     example = False
     for line in [*text.splitlines(), ""]:

@@ -1,4 +1,4 @@
-"""Embeddings of texts: the mean of the tokens' vectors, or the first one's."""
+"""Embeddings of texts: the mean of the tokens' vectors, or that of the first token."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def embed_texts(
     batch_size: int = 32,
     length: int | None = None,
 ) -> Array:
-    """Return a vector for each text from a built Bert; `length` is the most tokens that it reads.
+    """Return a vector for each text from a built Bert; `length` is the most tokens of a text.
 
-    The mean is over all real tokens, [CLS] and [SEP] among them; padding counts for nothing.
-    `normalize` makes every vector one of length 1. Shape: (texts, hidden_size), float32.
+    The mean is over all real tokens, [CLS] and [SEP] among them; padding is left out.
+    `normalize` scales every vector to length 1. Shape: (texts, hidden_size), float32.
     Raises SettingError for an unknown pooling.
     """
     check_pooling(pooling)

@@ -12,7 +12,7 @@ from twingrad.models.terminal import Backend, Device
 if TYPE_CHECKING:
     from twingrad.core.spec import Array
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 SUFFIXES = (".npy", ".jsonl")
 
@@ -20,10 +20,12 @@ Model = Annotated[
     Path,
     typer.Option(help="Folder of a BERT: Hugging Face's form, or what `train bert` wrote."),
 ]
-Texts = Annotated[str, typer.Option(help="UTF-8 file with a text a line, or - for standard input.")]
+Texts = Annotated[
+    str, typer.Option(help="UTF-8 file with one text per line, or - for standard input.")
+]
 MaxLength = Annotated[
     int | None,
-    typer.Option(help="Most tokens of a text; what is longer is cut.", show_default="the model's"),
+    typer.Option(help="Most tokens of a text; longer texts are cut.", show_default="the model's"),
 ]
 
 
@@ -49,7 +51,7 @@ def embed(
     from twingrad.models.bert.texts import check_batch_size, checked_length, read_texts
 
     if output.suffix not in SUFFIXES:
-        raise SettingError(f"--output must end in {' or '.join(SUFFIXES)}; got {output}")
+        raise SettingError(f"must end in {' or '.join(SUFFIXES)}; got {output}", "output")
     check_pooling(pooling)
     check_batch_size(batch_size)
     texts = read_texts(input)

@@ -1,4 +1,4 @@
-"""What the two heads of pretraining say of a text: the masked tokens, and whether B follows A."""
+"""Predictions of the two pretraining heads: the masked tokens, and whether B follows A."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twingrad.models.bert.tokenizer import Tokenizer
 
 
 class Guess(NamedTuple):
-    """A token that may stand at a mask, and its probability."""
+    """A candidate for a masked token, and its probability."""
 
     token: str
     probability: float
@@ -26,14 +26,14 @@ def fill_mask(model: Any, tokenizer: Tokenizer, text: str, top: int = 5) -> list
     """Return the `top` likeliest tokens for each mask in a text, the likeliest first.
 
     `model` is a BertForPretraining with a head for masked tokens. Raises DataError for a text
-    without a mask or longer than the model reads, SettingError if `top` is out of range.
+    without a mask or too long for the model, SettingError if `top` is out of range.
     """
     if not 1 <= top <= len(tokenizer):
         raise SettingError(f"must be in 1..{len(tokenizer)} for this model; got {top}", "top")
     mask = tokenizer.token(tokenizer.mask_id)
     ids = tokenizer.encode(text)
     if tokenizer.mask_id not in ids:
-        raise DataError(f"the text must hold {mask} where a token is to be guessed; got {text!r}")
+        raise DataError(f"the text must contain {mask} in place of a token; got {text!r}")
     most = model.config.max_positions - 2
     if len(ids) > most:
         raise DataError(f"the text must have at most {most} tokens for this model; got {len(ids)}")
@@ -41,7 +41,7 @@ def fill_mask(model: Any, tokenizer: Tokenizer, text: str, top: int = 5) -> list
     (positions,) = np.nonzero(batch.input_ids[0] == tokenizer.mask_id)
     with evaluating(model):
         logits = to_numpy(model(*batch, positions=positions).masked_logits)
-    # A published table may have more rows than there are tokens.
+    # A published embedding table may have more rows than there are tokens.
     probabilities = _softmax(logits[:, : len(tokenizer)])
     return [
         [
@@ -55,7 +55,7 @@ def fill_mask(model: Any, tokenizer: Tokenizer, text: str, top: int = 5) -> list
 def follows(model: Any, tokenizer: Tokenizer, a: str, b: str) -> float:
     """Return the probability that b follows a, from a BertForPretraining with that head.
 
-    A pair that is longer than the model reads is cut, its longer part first.
+    A pair that is too long for the model is cut, its longer part first.
     """
     batch = pad(encode(tokenizer, [a], [b], model.config.max_positions), tokenizer.pad_id)
     with evaluating(model):

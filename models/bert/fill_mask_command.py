@@ -9,17 +9,17 @@ import typer
 from twingrad.models.bert.embedding_command import Model
 from twingrad.models.terminal import Backend, Device
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 
 def fill_mask(
-    text: Annotated[str, typer.Argument(help="Text with [MASK] where tokens are to be guessed.")],
+    text: Annotated[str, typer.Argument(help="Text with [MASK] for each token to predict.")],
     model: Model,
     top: Annotated[int, typer.Option(help="How many tokens to print for each mask.")] = 5,
     backend: Backend = None,
     device: Device = None,
 ) -> None:
-    """Print the likeliest tokens for each mask in a text: probability and token a line."""
+    """Print the likeliest tokens for each mask in a text, one per line with its probability."""
     from twingrad.models.bert import fill_mask as masks
     from twingrad.models.bert.folder import open_model
 

@@ -1,4 +1,4 @@
-"""Folders with a BERT in them, whoever wrote them: Hugging Face's form, and our pretraining's."""
+"""Folders that hold a BERT: in Hugging Face's form, or as `train bert` writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twingrad.models.bert.pretraining import KIND
 from twingrad.models.bert.tokenizer import Tokenizer
 from twingrad.models.bert.weights import Weights
 
-PADDING = 128  # a published table may be filled up to a multiple of this
+PADDING = 128  # a published table may be padded to a multiple of this
 
 
 def open_model(
@@ -33,11 +33,11 @@ def open_model(
 
 
 def open_weights(folder: Path | str) -> tuple[Weights, Tokenizer]:
-    """Return what `open_model` makes a model of."""
+    """Return the weights and the tokenizer that `open_model` uses."""
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder}: there is no such folder; nothing is downloaded, so name one on this machine"
+            f"{folder}: there is no such folder; models are not downloaded, so name a local one"
         )
     is_theirs = (folder / huggingface.CONFIG).exists()
     weights = huggingface.read_weights(folder) if is_theirs else _read_own(folder)
@@ -57,7 +57,8 @@ def _read_own(folder: Path) -> Weights:
         arrays, checkpoint = load_parameters(path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{folder}: there is no {huggingface.CONFIG} in it, and no run of ours: {error}"
+            f"{folder}: there is neither {huggingface.CONFIG} nor a run of `train bert` in it: "
+            f"{error}"
         ) from None
     if checkpoint.extra.get("kind") != KIND:
         raise CheckpointError(f"{path}: it is the checkpoint of another model, not of a {KIND}")

@@ -30,7 +30,7 @@ from twingrad.models.bert.weights import Weights
 CONFIG, ARRAYS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
 
-# Our modules and theirs; # is the number of a block. Weights and biases have one name in both.
+# Our modules and theirs; # is the number of a block. Weights and biases have the same names.
 MODULES = {
     "bert.embeddings.word": "bert.embeddings.word_embeddings",
     "bert.embeddings.segment": "bert.embeddings.token_type_embeddings",
@@ -52,7 +52,7 @@ MODULES = {
 }
 EMBEDDINGS, DECODER = MODULES["bert.embeddings.word"], MODULES["masked.decoder"]
 BIAS = "cls.predictions.bias"
-# Parameters whose own name differs, too.
+# Parameters whose own names differ as well.
 PARAMETERS = {
     "bert.embeddings.position": "bert.embeddings.position_embeddings.weight",
     "masked.decoder.bias": BIAS,
@@ -78,7 +78,7 @@ KEYS = {
 }
 TYPES = {int: "an integer", float: "a number", bool: "true or false"}
 GELUS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-# Keys under which the model would be another one. What is in neither table changes nothing here.
+# Keys with which the model would be a different one. Keys in neither table change nothing here.
 REQUIRED = {
     "model_type": "bert",
     "position_embedding_type": "absolute",
@@ -87,7 +87,7 @@ REQUIRED = {
     "pruned_heads": {},
     "quantization_config": None,
 }
-# Choices that their config has no key for, and the only one that their model knows.
+# Choices that their config has no key for, each with the only value that their model supports.
 ONLY = {
     "norm": "post",
     "closing_norm": False,
@@ -114,7 +114,7 @@ def load_model(
 ) -> Any:
     """Return the model in a Hugging Face folder: see Weights.model for the heads.
 
-    Raises CheckpointError for a folder that is damaged, or no BERT's.
+    Raises CheckpointError for a folder that is damaged or holds no BERT.
     """
     return read_weights(Path(folder)).model(head, backend, dtype, device)
 
@@ -143,7 +143,7 @@ def save_model(
     is_new = not folder.exists()
     try:
         with ExitStack() as stack:
-            # What is opened first appears last: without a config it is no Hugging Face folder.
+            # Opened first, so it appears last: without a config it is not a Hugging Face folder.
             for name, content in files.items():
                 file = stack.enter_context(whole_file(folder / name))
                 file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
@@ -191,14 +191,14 @@ def check_form(config: BertConfig) -> None:
 def read_weights(folder: Path) -> Weights:
     """Return the weights in a Hugging Face folder, and the form that its config describes.
 
-    Heads may be missing, and the pooler. Raises CheckpointError for a folder that is damaged, or
-    no BERT's.
+    Heads and the pooler may be missing. Raises CheckpointError for a folder that is damaged or
+    holds no BERT.
     """
     values = _read_json(folder / CONFIG)
     config = _our_config(values, folder / CONFIG)
     arrays = _normalised(_read_all_arrays(folder, values))
     if f"{DECODER}.bias" in arrays and not (config.tied and BIAS in arrays):
-        arrays[BIAS] = arrays[f"{DECODER}.bias"]  # of the two, the one that is added there
+        arrays[BIAS] = arrays[f"{DECODER}.bias"]  # transformers adds this one of the two
     decoder, words = f"{DECODER}.weight", f"{EMBEDDINGS}.weight"
     is_pair = decoder in arrays and words in arrays
     if config.tied and is_pair and not np.array_equal(arrays[decoder], arrays[words]):
@@ -210,7 +210,7 @@ def read_weights(folder: Path) -> Weights:
         config = replace(config, pooler=False)
     labels = _labels(values, folder / CONFIG)
     if not labels:
-        arrays.pop("classifier.weight", None)  # it is for tokens, choices or numbers
+        arrays.pop("classifier.weight", None)  # it is for tokens, multiple choice or regression
     return Weights(folder, config, arrays, labels, huggingface_name)
 
 
@@ -233,7 +233,7 @@ def _our_config(values: Mapping[str, Any], path: Path) -> BertConfig:
     act = values.get("hidden_act", "gelu")
     if not isinstance(act, str) or act not in GELUS:
         raise CheckpointError(f"{path}: hidden_act must be one of {', '.join(GELUS)}; got {act!r}")
-    # A pad_token_id of null is a choice; it counts where first weights are drawn, and only there.
+    # A pad_token_id of null is allowed; it matters only when new weights are drawn.
     settings = {name: values[key] for key, name in KEYS.items() if values.get(key) is not None}
     for key, name in KEYS.items():
         default = getattr(BertConfig, name)
@@ -249,7 +249,7 @@ def _our_config(values: Mapping[str, Any], path: Path) -> BertConfig:
 
 
 def _labels(values: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """Return the classes of a sequence classifier; none for a model that is nothing of the kind."""
+    """Return the classes of a sequence classifier; none for any other model."""
     known, problem = _architectures(values), values.get("problem_type")
     if (known and CLASSIFIER not in known) or problem not in (None, "single_label_classification"):
         return ()
@@ -274,7 +274,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: it cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # of JSON, or of UTF-8
-        raise CheckpointError(f"{path}: it is no JSON, or it is damaged: {error}") from None
+        raise CheckpointError(f"{path}: it is not JSON, or it is damaged: {error}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: it must be a JSON object; got {type(values).__name__}")
     return values
@@ -294,19 +294,19 @@ def _read_all_arrays(folder: Path, config: Mapping[str, Any]) -> Arrays:
             arrays |= read_arrays(folder / name)[0]
         return arrays
     if (folder / PICKLED).exists():
-        # Whoever follows this advice runs it, so no text of the file's author belongs in it.
+        # Users may run this advice, so it must hold no text that comes from the file.
         known = [name for name in _architectures(config) if name in ARCHITECTURES]
         architecture = known[0] if known else "BertForPreTraining"
         raise CheckpointError(
-            f"{folder / PICKLED}: it is pickled, and reading it could run any code; if you trust "
-            f'it, convert it once: python -c "from transformers import {architecture} as Bert; '
-            f"Bert.from_pretrained('{folder}').save_pretrained('{folder}')\""
+            f"{folder / PICKLED}: it is pickled, and reading it could run arbitrary code; if you "
+            f'trust it, convert it once: python -c "from transformers import {architecture} as '
+            f"Bert; Bert.from_pretrained('{folder}').save_pretrained('{folder}')\""
         )
     raise CheckpointError(f"{folder}: there is no {ARRAYS} in it")
 
 
 def _normalised(arrays: Arrays) -> Arrays:
-    """Return arrays under today's names: older files have others, and encoders no prefix."""
+    """Return arrays under today's names: older files use others, and encoders have no prefix."""
     result: Arrays = {}
     for name, array in arrays.items():
         if name.endswith(BUFFERS):
@@ -334,7 +334,7 @@ def _their_arrays(model: Any) -> Arrays:
 def _tokenizer_rules(tokenizer: Tokenizer) -> dict[str, Any]:
     rules: dict[str, Any] = json.loads(tokenizer.to_json())
     if rules["post_processor"] is None:
-        # `pair` puts [CLS] and [SEP] around a text here; there, it is done by this rule.
+        # Here `pair` puts [CLS] and [SEP] around a text; in transformers this rule does.
         rules["post_processor"] = {
             "type": "BertProcessing",
             "cls": [tokenizer.token(tokenizer.cls_id), tokenizer.cls_id],

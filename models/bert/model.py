@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
     """What the encoder returns."""
 
     hidden: Tensor  # (batch, length, hidden_size)
-    pooled: Tensor  # (batch, hidden_size): of the first token, for what is asked of the whole text
+    pooled: Tensor  # (batch, hidden_size): of the first token, as a vector for the whole text
     hidden_states: tuple[Tensor, ...] = ()  # the embeddings, then each block's output
     attentions: tuple[Tensor, ...] = ()  # (batch, heads, length, length) of each block
 
@@ -85,7 +85,7 @@ class Bert(Module):
 
 
 class Embeddings(Module):
-    """The sum of what a token is, which segment it is in, and where it stands."""
+    """The sum of the embeddings of each token, its segment and its position."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Embeddings(Module):
 
 
 class Block(Module):
-    """Attention and a feed-forward part, each added to what came in, a norm after or before."""
+    """Attention and a feed-forward part, each with a residual sum and a norm after or before it."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Block(Module):
 
 
 class SelfAttention(Module):
-    """Each token looks at all others, in several subspaces at once."""
+    """Attention of every token to all others, in several heads."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class SelfAttention(Module):
         seen = apply(self, "attention", {**inputs, "value": value}, **settings)
         weights = None
         if need_map:
-            # Attention to the rows of an identity matrix is the weights themselves.
+            # With an identity matrix as value, attention returns its weights.
             eye = np.broadcast_to(np.eye(length), (batch, self.heads, length, length))
             rows = backend_for(self, "attention", {"x": x}).constant(eye, x)
             weights = apply(self, "attention", {**inputs, "value": rows}, **settings)
@@ -211,16 +211,16 @@ class MaskedTokenHead(Module):
 
 
 class PretrainingLogits(NamedTuple):
-    """What the model for pretraining returns; None for a head that the model lacks."""
+    """What the model for pretraining returns; None for a missing head."""
 
     masked_logits: Tensor  # (targets, vocab_size)
     next_logits: Tensor  # (batch, 2): B follows A, B is from elsewhere
 
 
 class BertForPretraining(Module):
-    """The encoder under the heads of pretraining: which token was masked, and does B follow A.
+    """The encoder with the heads of pretraining: which token was masked, and does B follow A.
 
-    `heads` names those that it has; published models often have only the one or the other.
+    `heads` names those that it has; published models often have only one of the two.
     """
 
     def __init__(self, config: BertConfig, heads: Collection[str] = ("masked", "next")) -> None:
@@ -254,13 +254,13 @@ class BertForPretraining(Module):
         batch, length, width = encoded.hidden.shape
         tokens = encoded.hidden.reshape(batch * length, width)
         if positions is not None:
-            # A look-up of rows: logits of all tokens would fill the memory, and most are not asked.
+            # A look-up of rows: logits of all tokens would fill the memory, and few are needed.
             tokens = apply(self, "embedding", {"ids": positions, "weight": tokens})
         return PretrainingLogits(self.masked(tokens), next_logits)
 
 
 class BertForClassification(Module):
-    """The encoder under a head that tells classes apart."""
+    """The encoder with a classifier of texts."""
 
     def __init__(self, config: BertConfig, classes: int) -> None:
         super().__init__()
@@ -284,7 +284,7 @@ def _output_of(block: Any) -> Callable[[Any, Any], Tensor]:
 
 
 def sinusoids(length: int, width: int) -> Array:
-    """Return a sine and a cosine of each place in turn (Vaswani et al. 2017, section 3.5).
+    """Return a sine and a cosine of each position in turn (Vaswani et al. 2017, section 3.5).
 
     Shape: (length, width), width even.
     """

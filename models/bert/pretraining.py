@@ -1,7 +1,7 @@
 """Pretraining: masked tokens and next sentences, step by step, on either backend.
 
-A run is what a checkpoint holds, so training can stop after any step and go on, on this backend or
-the other, with the same examples, masks and dropout.
+A checkpoint holds the whole run, so training can stop after any step and continue on either backend
+with the same examples, masks and dropout.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def start(
         raise BackendError(
             f"dtype bfloat16 needs a backend that has it, such as torch; got {backend}"
         )
-    # With bfloat16 the weights stay float32, and only products of matrices are narrow.
+    # With bfloat16 the weights stay float32; only matrix products are narrow.
     dtype = "float32" if settings.dtype == "bfloat16" else settings.dtype
     model = build(
         BertForPretraining(config),
@@ -84,14 +84,14 @@ def start(
 def resume(path: Path, backend: str, device: str | None = None, **changes: Any) -> PretrainingRun:
     """Return the run that a checkpoint holds, on either backend, with some settings changed.
 
-    Raises SettingError for a setting that a run keeps to its end, CheckpointError if the file is
-    damaged or holds something else.
+    Raises SettingError for a setting that cannot change, CheckpointError if the file is damaged or
+    holds something else.
     """
     check_changes(PretrainingSettings, changes)
     notes = read_notes(path)
     extra = notes.extra
     if extra.get("kind") != KIND or "settings" not in extra:
-        raise CheckpointError(f"{path}: it is no checkpoint of `twingrad train bert`")
+        raise CheckpointError(f"{path}: it is not a checkpoint of `twingrad train bert`")
     try:
         known = {one.name for one in fields(PretrainingSettings)}
         settings = PretrainingSettings(
@@ -110,7 +110,7 @@ def resume(path: Path, backend: str, device: str | None = None, **changes: Any) 
     load_checkpoint(path, model=run.model, optimizer=run.optimizer)
     run.step = notes.step
     decayed, _ = run.optimizer.param_groups
-    decayed["weight_decay"] = settings.weight_decay  # the checkpoint's may have been changed
+    decayed["weight_decay"] = settings.weight_decay  # the checkpoint may hold another
     return run
 
 
@@ -140,8 +140,8 @@ def train(
 ) -> Iterator[dict[str, Any]]:
     """Take steps up to number `until` (all by default); yield what each measured.
 
-    `forward` stands for the model where it was compiled. Raises TrainingError, before the weights
-    are touched, if the loss is not finite.
+    `forward` is called instead of the model if it was compiled. Raises TrainingError, before the
+    weights are touched, if the loss is not finite.
     """
     settings, model = run.settings, run.model
     forward = model if forward is None else forward
@@ -163,7 +163,7 @@ def train(
         for batch in batches:
             with backend.autocast(model, settings.dtype):
                 masked_logits, next_logits = forward(*_inputs(batch))
-                # Over all targets of the step: batches with few of them must not weigh more.
+                # Over all targets of the step: those of a batch with few must not weigh more.
                 masked = losses(masked_logits, batch.masked_targets) * (1 / targets)
                 follows = losses(next_logits, batch.next_sentence_label) * (1 / rows)
                 loss = masked + follows

@@ -1,4 +1,4 @@
-"""Pretraining examples: masked tokens and pairs of sentences, any batch of them at any time."""
+"""Pretraining examples: masked tokens and pairs of sentences, in batches made on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MASKED, RANDOM = 0.8, 0.1  # shares of the targets: replaced by [MASK], and by a
 
 @dataclass(frozen=True, eq=False)
 class PretrainingBatch:
-    """Examples (rows of one length) and what is asked of them.
+    """Examples (rows of one length) and their targets.
 
     `masked_positions` are indices into the flattened input_ids, in order; `masked_targets` are
     the ids that stood there. A next_sentence_label is 0 if b follows a, and 1 if it is random.
@@ -34,9 +34,9 @@ class PretrainingBatch:
 
 
 class Draws(NamedTuple):
-    """Numbers in [0, 1): all the chance in some rows, whatever batch they are in."""
+    """The random numbers of some rows, in [0, 1); no matter which batch a row is in."""
 
-    is_short: Array  # (rows), like all up to b
+    is_short: Array  # (rows), as all down to b
     target: Array
     place: Array
     split: Array
@@ -59,14 +59,14 @@ class Pairs(NamedTuple):
 
 
 class PretrainingData:
-    """Batches for masked tokens and next sentences: `batch(step)` depends on nothing but the step.
+    """Batches for masked tokens and next sentences: `batch(step)` depends only on the step.
 
-    An epoch shows every example once, in an order of its own; the last batch is as short as it is.
+    An epoch shows every example once, in an order of its own; the last batch may be shorter.
     An example has its own place in a document. a is some sentences near it; b is, with probability
-    1/2, the sentences that follow, and else sentences of another document. With
+    1/2, the sentences that follow, otherwise sentences of another document. With
     `masking="dynamic"` every epoch draws pairs and masks anew, with "stored" they stay.
     Among the tokens of a row that are not special, exactly max(1, round(mask_rate * n)) are
-    targets; a row of nothing but unknown tokens has none.
+    targets; a row with only unknown tokens has none.
     Raises SettingError for a setting out of range, DataError if `tokens` does not fit.
     """
 
@@ -104,8 +104,8 @@ class PretrainingData:
         self._room = seq_len - 3
         # Plain views of the mapped files: np.memmap makes every index slower.
         self._tokens, self._begins = np.asarray(tokens.tokens), np.asarray(tokens.sentences)
-        self._first = tokens.documents[tokens.chosen]  # sentence of each document, and
-        self._last = tokens.documents[tokens.chosen + 1]  # that after its last
+        self._first = tokens.documents[tokens.chosen]  # the first sentence of each document, and
+        self._last = tokens.documents[tokens.chosen + 1]  # the one after its last
         lengths = self._begins[self._last] - self._begins[self._first]
         self._places = -(-lengths // self._room)  # examples of each document
         self._places_end = np.cumsum(self._places)
@@ -156,7 +156,7 @@ class PretrainingData:
         short = 2 + _floor(draws.target * (self._room - 1))
         length = np.where(draws.is_short < self.short_rate, short, self._room)
 
-        # Around a place of the document, as many sentences as it takes to fill the length.
+        # Around a place in the document, as many sentences as are needed to fill the length.
         document = np.searchsorted(self._places_end, rows, side="right")
         place = rows - (self._places_end - self._places)[document]
         first, last = self._first[document], self._last[document]
@@ -168,8 +168,8 @@ class PretrainingData:
         stop_sentence = np.minimum(np.searchsorted(begins, start + length), last)
         stop = begins[stop_sentence]
 
-        # Split between two of them; a single one, which may be longer than all its room, in its
-        # middle, or in the middle of what is around the place.
+        # Split between two of them. A single one, which may be too long, is cut around the place
+        # and split in its middle.
         count = stop_sentence - sentence
         is_alone = count == 1
         start = np.where(is_alone, np.maximum(start, np.minimum(at, stop - length)), start)
@@ -197,19 +197,19 @@ class PretrainingData:
     def _random_b(
         self, document: Array, draws: Draws, is_inside: Array, need: Array, need_sentences: Array
     ) -> tuple[Array, Array]:
-        """Return where to start and stop in another document, to have so much if it has it.
+        """Return where to start and stop in another document, for this much text if it has that.
 
-        Where `is_inside`, any token can be the first, as where a sentence was split.
+        Where `is_inside`, any token can be the first, as in a sentence that was split.
         """
         begins = self._begins
-        # The document is drawn by its size, as that of a, from all places but its own.
+        # The document is drawn in proportion to its size, as for a, but is never the one of a.
         own = self._places[document]
         place = _floor(draws.document * (self.examples - own))
         place += np.where(place >= self._places_end[document] - own, own, 0)
         other = np.searchsorted(self._places_end, place, side="right")
         last = self._last[other]
         begin, end = begins[self._first[other]], begins[last]
-        # No true b opens its document, so no random one does if it has another sentence.
+        # No true b is the start of a document, so a random one is not, if there is a choice.
         first = self._first[other] + (last - self._first[other] > 1)
         latest = np.minimum(last - need_sentences, self._sentence_of(end - need))
         sentence = first + _floor(draws.b * (np.maximum(latest, first) - first + 1))
@@ -250,7 +250,7 @@ class PretrainingData:
         return positions, targets
 
     def _sentence_of(self, token: Array) -> Array:
-        """Return the numbers of the sentences that hold these tokens, by their numbers."""
+        """Return the indices of the sentences that hold the tokens at these indices."""
         after: Array = np.searchsorted(self._begins, token, side="right")
         return after - 1
 

@@ -1,4 +1,4 @@
-"""What `twingrad train bert` says and draws of a run."""
+"""What `twingrad train bert` prints and draws about a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def introduction(
     judged: PretrainingData | None,
     baseline: Baselines | None,
 ) -> list[str]:
-    """Return the lines that tell what is trained, on what, and what it has to beat."""
+    """Return lines on the model, its data, and the baseline that it has to beat."""
     config, settings = run.config, run.settings
     count = sum(int(np.prod(parameter.shape)) for parameter in run.model.parameters())
     text = f"{len(tokens):,} documents, {tokens.token_count:,} tokens"
@@ -36,14 +36,16 @@ def introduction(
     ]
     if baseline is not None and judged is not None:
         guess = f"{baseline.unigram:.3f} nats (unigram), {baseline.bigram:.3f} (bigram)"
-        lines.append(f"held out: {judged.examples:,} examples; counts alone lose {guess} a token")
+        lines.append(
+            f"held out: {judged.examples:,} examples; word counts alone lose {guess} per token"
+        )
     if run.step:
         lines.append(f"resumed after step {run.step}")
     return lines
 
 
 def ending(run: PretrainingRun) -> list[str]:
-    """Return the lines that tell how far training came, how fast, and how well."""
+    """Return lines on how far training got, how fast, and how well."""
     done = f"{run.step} of {run.settings.steps} steps"
     is_done = run.step == run.settings.steps
     lines = [f"{'trained for' if is_done else 'stopped after'} {done}"]
@@ -52,7 +54,7 @@ def ending(run: PretrainingRun) -> list[str]:
         share = sum(line["data_share"] for line in steps) / len(steps)
         speed = sorted(line["tokens_per_second"] for line in steps)[len(steps) // 2]
         lines.append(
-            f"{speed:,.0f} tokens/s (median); making batches took {100 * share:.1f} % of it"
+            f"{speed:,.0f} tokens/s (median); making batches took {100 * share:.1f} % of the time"
         )
     judged = [line for line in run.metrics if "held_out_masked_loss" in line]
     if judged:
@@ -84,7 +86,7 @@ def draw(
 
 @contextmanager
 def progress(run: PretrainingRun) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Show a bar on standard error; yields what to call with each line of metrics."""
+    """Show a bar on standard error; yields the callback for each line of metrics."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

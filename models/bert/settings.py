@@ -1,4 +1,4 @@
-"""What can be set: the text, the model and its training. Each option is said here alone."""
+"""Settings of a BERT: its shape and its training, which the commands take as options."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from twingrad.models.bert.config import SIZES, BertConfig
 from twingrad.models.splits import HELD_OUT
 
 LEAST_LENGTH = 5  # [CLS] a [SEP] b [SEP]
-LEAST_PLACES = 512  # that a new model has for tokens
+LEAST_PLACES = 512  # positions of a new model, at least
 MASKINGS = ("dynamic", "stored")
 DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The shape of a new model, as far as its vocabulary leaves it open.
+    """The shape of a new model, except for what follows from its vocabulary.
 
-    Raises SettingError for a value out of range. None stands for what `size` says.
+    Raises SettingError for a value out of range. None means the value for `size`.
     """
 
     size: str = option(
-        "tiny, mini, small, medium, base or large.", Choice("tiny", tuple(SIZES)), fixed=True
+        Choice("tiny", tuple(SIZES)), "tiny, mini, small, medium, base or large.", fixed=True
     )
     form: str = option(
-        "google: BERT as released; teaching: pre-norm, sinusoids, plain heads.",
         Choice("google", ("google", "teaching")),
+        "google: BERT as released; teaching: pre-norm, sinusoids, plain heads.",
         fixed=True,
     )
     hidden: int | None = option(
-        "Width of the model.", Integer(None, low=1), shown="by --size", fixed=True
+        Integer(None, low=1), "Width of the model.", default_in_words="by --size", fixed=True
     )
     layers: int | None = option(
-        "Number of blocks.", Integer(None, low=0), shown="by --size", fixed=True
+        Integer(None, low=0), "Number of blocks.", default_in_words="by --size", fixed=True
     )
     heads: int | None = option(
-        "Attention heads.", Integer(None, low=1), shown="by --size", fixed=True
+        Integer(None, low=1), "Attention heads.", default_in_words="by --size", fixed=True
     )
     dropout: float = option(
-        "Dropout, of attention too.", Number(0.1, low=0.0, high=1.0, below=True), fixed=True
+        Number(0.1, low=0.0, high=1.0, below=True),
+        "Dropout rate, also of attention.",
+        fixed=True,
     )
 
     def __post_init__(self) -> None:
@@ -81,34 +83,34 @@ class ModelShape:
 class PretrainingSettings:
     """How to pretrain. Raises SettingError for a value out of range."""
 
-    seq_len: int = option("Tokens of an example.", Integer(128, low=LEAST_LENGTH), fixed=True)
-    batch_size: int = option("Examples at once.", Integer(32, low=1), fixed=True)
-    accumulate: int = option("Batches that make one step.", Integer(1, low=1), fixed=True)
-    steps: int = option("Optimizer steps in all.", Integer(1000, low=1))
-    lr: float = option("Highest learning rate.", Number(1e-4, low=0.0, above=True))
-    warmup: float = option("Steps, or a share of them below 1, to warm up.", Number(0.1, low=0.0))
-    schedule: str = option("linear, cosine, noam or constant.", Choice("linear", KINDS))
+    seq_len: int = option(Integer(128, low=LEAST_LENGTH), "Tokens of an example.", fixed=True)
+    batch_size: int = option(Integer(32, low=1), "Examples in a batch.", fixed=True)
+    accumulate: int = option(Integer(1, low=1), "Batches per optimizer step.", fixed=True)
+    steps: int = option(Integer(1000, low=1), "Total number of optimizer steps.")
+    lr: float = option(Number(1e-4, low=0.0, above=True), "Highest learning rate.")
+    warmup: float = option(Number(0.1, low=0.0), "Warm-up steps; below 1: a share of all steps.")
+    schedule: str = option(Choice("linear", KINDS), "linear, cosine, noam or constant.")
     weight_decay: float = option(
-        "Decay of matrices; biases and norms have none.", Number(0.01, low=0.0)
+        Number(0.01, low=0.0), "Weight decay of matrices; biases and norms have none."
     )
-    clip: float = option("Largest gradient norm; 0: any.", Number(1.0, low=0.0))
+    clip: float = option(Number(1.0, low=0.0), "Largest gradient norm; 0: no limit.")
     masking: str = option(
-        "dynamic: anew each epoch; stored: always the same.",
         Choice("dynamic", MASKINGS),
+        "dynamic: new masks each epoch; stored: always the same.",
         fixed=True,
     )
     held_out: float = option(
-        "Share of the documents to hold out.",
         Number(0.1, low=0.0, high=1.0, below=True),
+        "Share of the documents to hold out.",
         fixed=True,
     )
-    seed: int = option("Seed of weights, split and all draws.", Integer(0, low=0), fixed=True)
-    dtype: str = option("float32, float64, or bfloat16 on torch.", Choice("float32", DTYPES))
-    native_random: bool = option("Dropout by the backend's own generator.", Flag(), fixed=True)
+    seed: int = option(Integer(0, low=0), "Seed of weights, split and all draws.", fixed=True)
+    dtype: str = option(Choice("float32", DTYPES), "float32, float64, or bfloat16 on torch.")
+    native_random: bool = option(Flag(), "Dropout by the backend's own generator.", fixed=True)
     recompute: bool = option(
-        "Run each block twice and keep nothing of it: less memory, more time.",
         Flag(),
-        flags="--recompute/--keep",
+        "Compute each block again in the backward pass: less memory, more time.",
+        off="keep",
     )
 
     def __post_init__(self) -> None:
@@ -122,16 +124,18 @@ class PretrainingSettings:
 
 @dataclass(frozen=True)
 class Pauses:
-    """When a run stops to measure itself, to save, or to go on another day.
+    """When a run evaluates, saves, or stops early.
 
     Raises SettingError for a value out of range.
     """
 
     stop_at: int | None = option(
-        "Stop after this step, to go on later.", Integer(None, low=1), shown="the last"
+        Integer(None, low=1),
+        "Stop after this step; --resume continues.",
+        default_in_words="the last",
     )
-    eval_every: int = option("Steps between evaluations; 0: at the end.", Integer(0, low=0))
-    save_every: int = option("Steps between checkpoints; 0: at the end.", Integer(0, low=0))
+    eval_every: int = option(Integer(0, low=0), "Steps between evaluations; 0: at the end.")
+    save_every: int = option(Integer(0, low=0), "Steps between checkpoints; 0: at the end.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -149,17 +153,17 @@ class Pauses:
 class FineTuningSettings:
     """How to fine-tune a classifier. Raises SettingError for a value out of range."""
 
-    epochs: int = option("Passes over the training rows.", Integer(3, low=1))
-    lr: float = option("Highest learning rate.", Number(5e-5, low=0.0, above=True))
-    batch_size: int = option("Texts in a batch.", Integer(16, low=1))
+    epochs: int = option(Integer(3, low=1), "Passes over the training rows.")
+    lr: float = option(Number(5e-5, low=0.0, above=True), "Highest learning rate.")
+    batch_size: int = option(Integer(16, low=1), "Texts in a batch.")
     max_length: int | None = option(
-        "Most tokens of a text; what is longer is cut.",
         Integer(None, low=3),
-        shown="128, or all that the model has places for",
+        "Most tokens of a text; longer texts are cut.",
+        default_in_words="128, or the model's maximum if that is less",
     )
-    held_out: float = option("Share of the rows to hold out.", HELD_OUT)
+    held_out: float = option(HELD_OUT, "Share of the rows to hold out.")
     seed: int = option(
-        "Seed of split, new weights, dropout and order of the rows.", Integer(0, low=0)
+        Integer(0, low=0), "Seed of split, new weights, dropout and order of the rows."
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Texts to batches of token ids, and what a model says of them back in their order."""
+"""Texts as batches of token ids, and a model's outputs for them in the order of the texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Text = tuple[list[int], list[int]]  # a text's ids, special tokens included, and
 
 
 class Padded(NamedTuple):
-    """Texts as arrays, the short ones filled up: what a model takes."""
+    """Texts as arrays for a model, the shorter ones padded."""
 
     input_ids: Array  # (batch, length), int64
     segment_ids: Array  # (batch, length), int64
@@ -48,7 +48,7 @@ def read_texts(source: str) -> list[str]:
 
 
 def checked_length(max_length: int | None, config: BertConfig) -> int:
-    """Return the most tokens of a text: `max_length`, or as many as the model has places for.
+    """Return the most tokens of a text: `max_length`, or as many as the model has positions.
 
     Raises SettingError if it has fewer.
     """
@@ -67,7 +67,7 @@ def check_batch_size(batch_size: int) -> None:
 def encode(
     tokenizer: Tokenizer, texts: Sequence[str], seconds: Sequence[str] | None, length: int
 ) -> list[Text]:
-    """Return texts, or pairs of them, as token ids; of each only `length` are kept."""
+    """Return texts, or pairs of them, as token ids, at most `length` of each."""
     first = tokenizer.encode_many(texts)
     second = [None] * len(first) if seconds is None else tokenizer.encode_many(seconds)
     return [tokenizer.pair(a, b, length) for a, b in zip(first, second, strict=True)]
@@ -90,9 +90,9 @@ def in_batches(
     pad_id: int,
     batch_size: int,
 ) -> Array:
-    """Return what `function` gives for each text, with `model` out of training mode.
+    """Return what `function` returns for each text, with `model` out of training mode.
 
-    Texts of like length share a batch, so little is computed for padding. Shape: (texts, ...).
+    Texts of similar length share a batch, so little is computed for padding. Shape: (texts, ...).
     """
     order = np.argsort([len(ids) for ids, _ in texts], kind="stable")
     parts = []

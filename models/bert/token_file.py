@@ -25,7 +25,7 @@ from twingrad.models.splits import checked_share
 FORMAT, VERSION = "twingrad tokens", 1
 META = "tokens.json"
 ARRAYS = ("tokens", "sentences", "documents")
-DOCUMENTS_AT_ONCE = 256  # that are tokenised together
+DOCUMENTS_AT_ONCE = 256  # tokenised together
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class TokenFile:
         ids = np.dtype("<u2" if len(tokenizer) <= 1 << 16 else "<i4")
         try:
             with ExitStack() as files:
-                # What is opened first is closed last: without this file there is no token file.
+                # Opened first, so it is closed last: without this file the folder is not valid.
                 meta = files.enter_context(whole_file(path / META))
                 columns = {
                     name: _Column(
@@ -82,7 +82,7 @@ class TokenFile:
 
     @classmethod
     def load(cls, path: Path, tokenizer: Tokenizer) -> TokenFile:
-        """Map a folder that `build` wrote, after a look at every byte of it.
+        """Map a folder that `build` wrote, and verify every byte of it.
 
         Raises DataError if it is missing or damaged, or was made with another tokenizer.
         """
@@ -122,7 +122,7 @@ class TokenFile:
     def split(self, held_out: float, seed: int) -> tuple[TokenFile, TokenFile]:
         """Return two views: documents to train on, and a share `held_out` of them kept apart.
 
-        Each has at least two documents, but the second none if `held_out` is 0. Raises
+        Each has at least two documents, but the second has none if `held_out` is 0. Raises
         SettingError for a share outside [0, 1), DataError for too few documents.
         """
         checked_share(held_out)
@@ -138,7 +138,7 @@ class TokenFile:
 
 
 class _Column:
-    """An array that goes to a .npy file piece by piece; its length is known at the end."""
+    """An array written to a .npy file piece by piece; its length is known at the end."""
 
     def __init__(self, file: BinaryIO, dtype: np.dtype[Any]) -> None:
         self.file, self.dtype, self.length = file, dtype, 0
@@ -152,7 +152,7 @@ class _Column:
         self.length += len(values)
 
     def finish(self) -> dict[str, Any]:
-        """Write the header again, and return what it takes to know the array."""
+        """Write the header again, and return what identifies the array."""
         self.file.seek(0)
         self._write_header()
         return {
@@ -162,7 +162,7 @@ class _Column:
         }
 
     def _write_header(self) -> None:
-        # NumPy pads the header, so that it keeps its place when the array grows.
+        # NumPy pads the header, so its size stays the same as the array grows.
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.length,)}
         np.lib.format.write_array_header_1_0(self.file, header)
 
@@ -209,7 +209,7 @@ def _about(path: Path) -> dict[str, Any]:
         form = about["format"], about["version"]
         missing = {"tokenizer", "corpus"} - set(about) or set(ARRAYS) - set(about["arrays"])
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path.parent}: there is no token file, as it has no {META}") from None
+        raise DataError(f"{path.parent}: it is not a token file: it has no {META}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: it is damaged ({_reason(error)}); build it again") from None
     if form != (FORMAT, VERSION):

@@ -20,7 +20,7 @@ from twingrad.models.bert.corpus import read_lines
 if TYPE_CHECKING:
     import tokenizers
 
-# The names that a special token may have; the first is the one that a new vocabulary gets.
+# The names that a special token may have; a new vocabulary gets the first.
 SPECIALS = {
     "pad": ("[PAD]", "<pad>"),
     "unk": ("[UNK]", "<unk>"),
@@ -39,13 +39,14 @@ class Tokenizer:
     """A vocabulary, and the rules by which text becomes its tokens.
 
     `pad_id`, `unk_id`, `cls_id`, `sep_id` and `mask_id` are the ids of the special tokens;
-    `special_ids` holds all that stand for no text. `lowercase` says whether case is lost.
+    `special_ids` holds the ids of all special tokens. `lowercase` says whether text is
+    lower-cased.
     Two tokenizers are equal if they give every text the same ids by the same rules.
     """
 
     def __init__(self, library: tokenizers.Tokenizer, source: str = "the tokenizer") -> None:
         self._library = library
-        # A file may ask for either, but lengths are the business of `pair`.
+        # A file may ask for either, but only `pair` decides on lengths.
         library.no_padding()
         library.no_truncation()
         self._ids = library.get_vocab(with_added_tokens=True)
@@ -63,7 +64,7 @@ class Tokenizer:
         """Read a tokenizer.json, a BERT vocab.txt, or a folder that holds one of them.
 
         A vocab.txt does not say whether it is lower-case: a tokenizer_config.json beside it does,
-        and else `lowercase`. Raises DataError for a file that is missing or damaged, and
+        or else `lowercase`. Raises DataError for a file that is missing or damaged, and
         MissingPackageError without the package tokenizers.
         """
         check_installed()
@@ -78,9 +79,9 @@ class Tokenizer:
         return cls(_from_json(path), str(path))
 
     def save(self, path: Path) -> None:
-        """Write a tokenizer.json; or, to a path that ends in .txt, a token a line.
+        """Write a tokenizer.json; or, to a path that ends in .txt, one token per line.
 
-        A list cannot hold the case, so a tokenizer_config.json beside it says that.
+        A list cannot record the case, so a tokenizer_config.json beside it does.
         Raises SettingError if a list cannot hold these rules, OutputError if it cannot be written.
         """
         path = Path(path)
@@ -133,7 +134,7 @@ class Tokenizer:
         return self._library.encode(text, add_special_tokens=False).ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return what `encode` gives for each text, made faster."""
+        """Return `encode` of each text, but faster."""
         many = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in many]
 
@@ -153,13 +154,13 @@ class Tokenizer:
     ) -> tuple[list[int], list[int]]:
         """Return the ids of [CLS] a [SEP] b [SEP] and their types: 0 up to the first [SEP], then 1.
 
-        Whichever is longer of a and b loses its last tokens until all is at most `length` long; b
-        of None leaves out its part. Raises SettingError if there is no room for any token.
+        The longer of a and b loses its last tokens until all is at most `length` long; with None
+        for b its part is left out. Raises SettingError if there is no room for any token.
         """
         specials = 2 if b is None else 3
         if length <= specials:
             raise SettingError(
-                f"must be at least {specials + 1}, as {specials} special tokens stand beside the "
+                f"must be at least {specials + 1}, as {specials} special tokens surround the "
                 f"text; got {length}",
                 "length",
             )
@@ -174,7 +175,7 @@ class Tokenizer:
 def longest_first(a: Any, b: Any, room: Any) -> tuple[Any, Any]:
     """Return how many tokens of a and of b remain in `room`, taken from the longer one by one.
 
-    Works on integers and, element by element, on arrays of them. a keeps an odd token.
+    Works on integers and, element by element, on arrays of them. An odd token goes to a.
     """
     kept_a = np.minimum(a, np.maximum(room - b, (room + 1) // 2))
     return kept_a, np.minimum(b, room - kept_a)
@@ -189,17 +190,18 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Make a vocabulary from text: the most frequent words, or WordPiece; always the same one.
 
-    `size` is the total, five special tokens included; None is no limit on words, and DEFAULT_SIZE
-    for WordPiece. `min_frequency` is that of a word, or of two neighbours that become one piece.
-    Both kinds split at white space and punctuation; `lowercase` also strips accents.
+    `size` is the total, five special tokens included; None means no limit for words,
+    DEFAULT_SIZE for WordPiece. `min_frequency` is the least count of a word, or of a pair that is
+    merged to one piece. Both kinds split at white space and punctuation; `lowercase` also strips
+    accents.
     Raises SettingError for a setting out of range, DataError for text without a word, and
-    BackendError without the package tokenizers.
+    MissingPackageError without the package tokenizers.
     """
     check_training(kind, size, min_frequency)
     check_installed()
     counts = _count_words(sentences, lowercase)
     if not counts:
-        raise DataError("a vocabulary needs text to be made from; there is no word in it")
+        raise DataError("a vocabulary must be made from text with words; there is no word in it")
     if kind == "wordpiece":
         tokens = _pieces(counts, size or DEFAULT_SIZE, min_frequency)
     else:
@@ -209,7 +211,7 @@ def train_tokenizer(
     if len(tokens) == len(NAMES):
         raise DataError(
             f"no word is left with size = {size} and min_frequency = {min_frequency}; "
-            f"raise the one or lower the other"
+            f"raise size or lower min_frequency"
         )
     return Tokenizer(_assemble(tokens, kind, NAMES, lowercase))
 
@@ -307,9 +309,9 @@ def _from_json(path: Path) -> tokenizers.Tokenizer:
         raise DataError(f"{path}: the file is empty; it must be a {JSON_NAME}")
     try:
         return Tokenizer.from_str(text)
-    except Exception as error:  # the library has no type of its own
+    except Exception as error:  # the library has no error type of its own
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: it is no {JSON_NAME}, or it is damaged: {reason}") from None
+        raise DataError(f"{path}: it is not a {JSON_NAME}, or it is damaged: {reason}") from None
 
 
 def _from_list(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
@@ -317,14 +319,14 @@ def _from_list(path: Path, lowercase: bool) -> tokenizers.Tokenizer:
     while tokens and not tokens[-1]:
         tokens.pop()
     if not tokens:
-        raise DataError(f"{path}: the file is empty; it must hold a token a line")
+        raise DataError(f"{path}: the file is empty; it must hold one token per line")
     ids: dict[str, int] = {}
     for number, token in enumerate(tokens, start=1):
         if not token:
             raise DataError(f"{path}: line {number}: it must hold a token; it is blank")
         if token in ids:
             raise DataError(
-                f"{path}: line {number}: token {token!r} is on line {ids[token] + 1}, too"
+                f"{path}: line {number}: token {token!r} is already on line {ids[token] + 1}"
             )
         ids[token] = number - 1
     specials = [tokens[_special_id(ids, role, str(path))] for role in SPECIALS]
@@ -339,7 +341,7 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads("\n".join(read_lines(path)))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: it is no JSON, or it is damaged: {error}") from None
+        raise DataError(f"{path}: it is not JSON, or it is damaged: {error}") from None
     if not isinstance(config, dict):
         raise DataError(f"{path}: it must be a JSON object; got {type(config).__name__}")
     return config
@@ -358,6 +360,6 @@ def _by_id(ids: dict[str, int], source: str) -> list[str]:
         if ids[token] != id:
             raise DataError(
                 f"{source}: each id in 0..{len(ids) - 1} must belong to one token; "
-                f"{token!r} has {ids[token]} where {id} is due"
+                f"{token!r} has id {ids[token]} instead of {id}"
             )
     return tokens

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twingrad.core.command_options import Given, check_changes, fields_as_options
+from twingrad.core.command_options import Given, check_changes, takes
 from twingrad.core.errors import INTERRUPTED, DataError, SettingError
 from twingrad.models.bert.corpus import CorpusSource
 from twingrad.models.bert.settings import ModelShape, Pauses, PretrainingSettings
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from twingrad.models.bert.token_file import TokenFile
     from twingrad.models.bert.tokenizer import Tokenizer
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 TOKENS, TOKENIZER, PICTURE = "tokens", "tokenizer.json", "curve.png"
-JUDGED = 40  # batches of held-out documents that an evaluation looks at, at most
+JUDGED = 40  # most batches of held-out documents that an evaluation uses
 
 
-@fields_as_options
+@takes(CorpusSource, ModelShape, PretrainingSettings, Pauses)
 def train_bert(
     *,
-    text: Given[CorpusSource],
+    source: CorpusSource,
     tokenizer: Annotated[
         Path | None, typer.Option(help="tokenizer.json or vocab.txt, see `twingrad vocab`.")
     ] = None,
@@ -40,16 +40,16 @@ def train_bert(
     backend: Backend = None,
     device: Device = None,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
-    pauses: Given[Pauses],
+    pauses: Pauses,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write to.", show_default="runs/bert, or that of --resume"),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder, on either backend.")
+        Path | None, typer.Option(help="Continue the run in this folder, on either backend.")
     ] = None,
     beside: Annotated[
-        Path | None, typer.Option(help="Draw the curve of the run in this folder, too.")
+        Path | None, typer.Option(help="Also draw the curve of the run in this folder.")
     ] = None,
 ) -> None:
     """Pretrain a BERT on text: masked tokens and next sentences, on either backend.
@@ -62,9 +62,9 @@ def train_bert(
     from twingrad.models.bert.pretraining import CHECKPOINT, save
     from twingrad.models.metrics_file import read_metrics, write_metrics
 
-    source, stops, console = text.instance(), pauses.instance(), terminal()
+    console = terminal()
     if beside is not None and not (beside / METRICS).is_file():
-        raise DataError(f"--beside {beside}: there is no {METRICS}")
+        raise DataError(f"--beside {beside}: there is no {METRICS} in it")
     if resume is not None:
         check_changes(ModelShape, shape.values)
         check_changes(PretrainingSettings, pretraining.values)
@@ -89,7 +89,7 @@ def train_bert(
         say(console, report.introduction(run, tokens, train, judged, baseline))
         words.save(folder / TOKENIZER)
         write_metrics(folder / METRICS, run.metrics)
-        _loop(run, train, judged, forward, folder, stops, interrupted)
+        _loop(run, train, judged, forward, folder, pauses, interrupted)
         save(run, folder)
         say(console, report.ending(run))
         other = None if beside is None else read_metrics(beside / METRICS, run.step)
@@ -97,7 +97,7 @@ def train_bert(
         say(console, [] if reason is None else [f"no picture: {reason}"])
         say(console, [f"wrote {folder / CHECKPOINT}"])
         if run.step < run.settings.steps:
-            say(console, [f"go on with: twingrad train bert --resume {folder}"])
+            say(console, [f"continue with: twingrad train bert --resume {folder}"])
     if interrupted():
         raise typer.Exit(INTERRUPTED)
 
@@ -113,7 +113,7 @@ def _started(
     from twingrad.models.bert.pretraining import start
     from twingrad.models.bert.tokenizer import Tokenizer
 
-    settings, form = pretraining.instance(), shape.instance()
+    settings, form = pretraining.made(), shape.made()
     words = Tokenizer.load(tokenizer)
     config = form.config(len(words), words.pad_id, settings.seq_len)
     return start(config, settings, words.fingerprint, backend, device), words
@@ -126,7 +126,7 @@ def _resumed(
     backend: str,
     device: str | None,
 ) -> tuple[PretrainingRun, Tokenizer]:
-    """Return the run in a folder as it goes on, and its tokenizer."""
+    """Return the run in a folder, ready to continue, and its tokenizer."""
     from twingrad.models.bert.pretraining import CHECKPOINT, resume
     from twingrad.models.bert.tokenizer import Tokenizer
     from twingrad.models.metrics_file import read_metrics
@@ -136,7 +136,7 @@ def _resumed(
     words = Tokenizer.load(path)
     if words.fingerprint != run.tokenizer:
         raise SettingError(
-            f"must be the one that the run began with; {path} is another", "tokenizer"
+            f"must be the one that the run began with; {path} is a different one", "tokenizer"
         )
     run.metrics = read_metrics(folder / METRICS, run.step)
     return run, words
@@ -145,7 +145,7 @@ def _resumed(
 def _tokens(
     folder: Path, resume: Path | None, source: CorpusSource, tokenizer: Tokenizer
 ) -> TokenFile:
-    """Return the corpus as tokens: those beside the run, or else made from the text."""
+    """Return the corpus as tokens: those saved with the run, or new ones made from the text."""
     from twingrad.models.bert.token_file import TokenFile
 
     if resume is None or source.corpus or source.demo_corpus:
@@ -169,7 +169,7 @@ def _data(
     examples = PretrainingData(train, tokenizer, *shape, settings.seed, settings.masking)
     if not len(held_out):
         return examples, None
-    # Stored, so that each evaluation asks the same.
+    # Stored masks, so that every evaluation has the same examples.
     return examples, PretrainingData(held_out, tokenizer, *shape, settings.seed + 1, "stored")
 
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twingrad.core.command_options import Given, fields_as_options
+from twingrad.core.command_options import takes
 from twingrad.models.bert.corpus import CorpusSource
 
 if TYPE_CHECKING:
     from twingrad.models.bert.corpus import Document
     from twingrad.models.bert.tokenizer import Tokenizer
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 MANY = 100_000  # entries, above which the embedding table outgrows the rest of a model
 
 
-@fields_as_options
+@takes(CorpusSource)
 def vocab(
     *,
-    text: Given[CorpusSource],
+    source: CorpusSource,
     out: Annotated[
         Path, typer.Option(help="File to write: a plain list if it ends in .txt, else JSON.")
     ] = Path("tokenizer.json"),
@@ -31,12 +31,12 @@ def vocab(
     size: Annotated[
         int | None,
         typer.Option(
-            help="Most entries, five special tokens included.",
+            help="Maximum number of entries, the five special tokens included.",
             show_default="30522 for wordpiece, no limit for word",
         ),
     ] = None,
     min_frequency: Annotated[
-        int, typer.Option(help="How often a word or a pair of pieces must occur.")
+        int, typer.Option(help="Least number of times that a word or a pair of pieces occurs.")
     ] = 1,
     lowercase: Annotated[
         bool,
@@ -45,12 +45,11 @@ def vocab(
 ) -> None:
     """Make a vocabulary from text: whole words, or WordPiece.
 
-    Prints how much of the text it leaves unknown. The same text gives the same file.
+    Prints what share of the text's tokens is unknown. The same text gives the same file.
     """
     from twingrad.core.errors import SettingError
     from twingrad.models.bert.tokenizer import check_installed, check_training, train_tokenizer
 
-    source = text.instance()
     if bool(source.corpus) == source.demo_corpus:
         raise SettingError(
             "give either --corpus FILE or --demo-corpus; got "
@@ -59,8 +58,9 @@ def vocab(
     check_training(kind, size, min_frequency)
     check_installed()
     if out.is_dir():
-        raise SettingError(f"--out must be a file; {out} is a folder")
-    # Read twice: files as a stream, however large they are; the demo corpus is slow to find.
+        raise SettingError(f"must be a file; {out} is a folder", "out")
+    # The text is read twice: files are streamed, as they may be large; the demo corpus is slow
+    # to collect, so it is kept.
     kept = list(source.documents()) if source.demo_corpus else None
 
     def documents() -> Iterable[Document]:

@@ -1,4 +1,4 @@
-"""Weights of a BERT as a folder holds them, and the models that can be made of them."""
+"""Weights of a BERT as a folder holds them, and the models that can be made from them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from twingrad.core.spec import Arrays
 from twingrad.models.bert.config import BertConfig
 from twingrad.models.bert.model import Bert, BertForClassification, BertForPretraining
 
-# What each head is called in a message, and a parameter that shows that it is there.
+# The name of each head in a message, and a parameter whose presence shows it.
 PARTS = {
     "masked": ("head for masked tokens", "masked.decoder.bias"),
     "next": ("next-sentence head", "next.weight"),
     "classification": ("classifier of texts", "classifier.weight"),
 }
-# The parts under each name that `head` may have; the encoder alone has none.
+# The heads of each model that can be asked for; the encoder alone has none.
 HEADS = {
     "encoder": (),
     "pretraining": ("masked", "next"),
@@ -59,9 +59,9 @@ class Weights:
     def new_classifier(
         self, classes: int, seed: int = 0, backend: str | None = None, device: str | None = None
     ) -> Any:
-        """Return a BertForClassification with this encoder, and a classifier to be trained.
+        """Return a BertForClassification with this encoder, and a new classifier to train.
 
-        A pooler that is missing is drawn from `seed`, too. Raises CheckpointError.
+        A missing pooler is drawn from `seed` as well. Raises CheckpointError.
         """
         drawn = ("classifier.",) if self.config.pooler else ("classifier.", "bert.pooler.")
         recipe = BertForClassification(replace(self.config, pooler=True), classes)
@@ -75,8 +75,8 @@ class Weights:
             name = self.name_in_file(parameter)
             if name not in self.arrays:
                 raise CheckpointError(
-                    f"{self.folder}: the model has no {what} ({name}); `twingrad embed` is for "
-                    f"models without it"
+                    f"{self.folder}: the model has no {what} ({name}); `twingrad embed` works "
+                    f"without it"
                 )
         if head == "encoder":
             return Bert(self.config)
@@ -93,7 +93,7 @@ class Weights:
         device: str | None,
         drawn: tuple[str, ...],
     ) -> Any:
-        """Return the built recipe; parameters whose names begin as in `drawn` stay as drawn."""
+        """Return the built recipe; parameters whose names start with one of `drawn` stay new."""
         prefix = "bert." if isinstance(recipe, Bert) else ""
         state, used = {}, set()
         for name, parameter in recipe.named_parameters():
@@ -116,6 +116,6 @@ class Weights:
                     f"{self.folder}: {name} has no place in the model that the config describes"
                 )
         model = build(recipe, backend, seed, dtype, device)
-        # Not strict: a tied decoder is one array under two names, and what was drawn stays.
+        # Not strict: a tied decoder is one array under two names, and drawn ones stay.
         model.load_state_dict(state, strict=False)
         return model.eval()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twingrad.core.command_options import Given, fields_as_options
+from twingrad.core.command_options import takes
 from twingrad.core.errors import INTERRUPTED
 from twingrad.models.metrics_file import METRICS
 from twingrad.models.mlp.settings import DataChoice, MlpSettings
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from twingrad.models.mlp.datasets import LabelledData
     from twingrad.models.mlp.training import FittedMlp
 
-# What is heavy is imported inside the functions: `twingrad --help` must answer at once.
+# Heavy imports are inside the functions: `twingrad --help` must answer at once.
 
 WRITTEN = ("model.safetensors", METRICS, "loss.png", "decision.png")
 
 
-@fields_as_options
+@takes(DataChoice, MlpSettings)
 def train_mlp(
     *,
-    choice: Given[DataChoice],
-    training: Given[MlpSettings],
+    choice: DataChoice,
+    settings: MlpSettings,
     backend: Backend = None,
     device: Device = None,
     out: Annotated[
@@ -46,10 +46,9 @@ def train_mlp(
     from twingrad.models.mlp import datasets
     from twingrad.models.mlp.training import check, train
 
-    settings = training.instance()
     backend = backend or default_backend()
     check(settings, backend, device)
-    loaded = datasets.load(choice.instance(), settings.seed)
+    loaded = datasets.load(choice, settings.seed)
     console = terminal()
     with writable_folder(out, WRITTEN), interruptible() as interrupted:
         say(console, _introduction(loaded, settings, backend))
@@ -64,7 +63,7 @@ def train_mlp(
                 interrupted=interrupted,
             )
         if not fitted.training.epochs:
-            say(console, ["interrupted before the first epoch was done; nothing is written"])
+            say(console, ["interrupted before the end of the first epoch; nothing is written"])
             raise typer.Exit(INTERRUPTED)
         say(console, [_ending(fitted.training, settings)])
         console.print(_figures_table(fitted))
@@ -84,7 +83,7 @@ def predict(
     model: Annotated[
         Path, typer.Option(help="Folder that `twingrad train mlp` wrote, or its checkpoint.")
     ],
-    data: Annotated[Path, typer.Option(help="CSV file with the columns the model learned from.")],
+    data: Annotated[Path, typer.Option(help="CSV file with the columns of the training data.")],
     out: Annotated[
         Path | None, typer.Option(help="CSV file to write.", show_default="standard output")
     ] = None,
@@ -126,11 +125,11 @@ def _ending(training: Training, settings: MlpSettings) -> str:
     count = len(training.epochs)
     done = f"{count} epoch{'s' if count > 1 else ''}"
     if training.stopped == "interrupted":
-        return f"interrupted: what follows is the model after {done}, the last whole one"
+        return f"interrupted; the model is the one after {done}"
     if training.stopped == "patience":
         return (
-            f"stopped after {done}: the loss has not fallen by {settings.min_delta:g} of its best "
-            f"for {settings.patience} epochs"
+            f"stopped after {done}: for {settings.patience} epochs the loss has not fallen by "
+            f"{settings.min_delta:g} of its best value"
         )
     return f"trained for {done}"
 
@@ -161,7 +160,7 @@ def _figures_table(fitted: FittedMlp) -> Any:
 
 
 def _write(fitted: FittedMlp, out: Path, say: Callable[[str], None]) -> Iterator[Path]:
-    """Write what a run leaves behind, yielding each path when it is whole."""
+    """Write the files of a run, and yield each path once it is written."""
     from twingrad.models import pictures as drawing
     from twingrad.models.metrics_file import epoch_lines, write_metrics
     from twingrad.models.mlp import pictures
@@ -183,7 +182,7 @@ def _write(fitted: FittedMlp, out: Path, say: Callable[[str], None]) -> Iterator
             return
     else:
         say(f"no picture: {reason}")
-    # A picture of an earlier run beside this run's checkpoint would tell a lie.
+    # A picture of an earlier run beside this run's checkpoint would mislead.
     for path in (loss, decision) if reason else (decision,):
         if path.is_file():
             path.unlink()
@@ -194,7 +193,7 @@ def _write(fitted: FittedMlp, out: Path, say: Callable[[str], None]) -> Iterator
 def _progress(
     settings: MlpSettings, rows: int
 ) -> Iterator[tuple[Callable[[], None], Callable[[Epoch], None]]]:
-    """Show a bar with the loss on standard error; yields what to call after batch and epoch."""
+    """Show a bar with the loss on standard error; yields the callbacks for a batch and an epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     batches = -(-rows // settings.batch_size)
@@ -213,7 +212,7 @@ def _progress(
     def on_batch() -> None:
         nonlocal steps
         steps += 1
-        # Within an epoch only where an epoch is long: a bar costs more than a small batch.
+        # Within an epoch only if epochs are long: drawing costs more than a small batch.
         if steps % 100 == 0 and batches > 100:
             bar.update(task, description=f"batch {steps % batches} of {batches}")
 

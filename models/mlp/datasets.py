@@ -21,7 +21,7 @@ from twingrad.models.tables import read_table
 # 30 correlated features, 455 rows: held-out accuracy is 0.974 over 60 splits (with 0.01: 0.964).
 BREAST_CANCER_WEIGHT_DECAY = 2.0
 LOW, HIGH = -300, 400  # hundredths of x
-OFFSET, MARGIN = 5.0, 0.8  # how far from the curve a point can be, and how near
+OFFSET, MARGIN = 5.0, 0.8  # largest and smallest distance of a point from the curve, in y
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class LabelledData:
-    """What is known of a data set: the examples to train on, those held out, and all names.
+    """A data set: the examples to train on, those held out, and the names of columns and classes.
 
     `held_out` may be empty. `label_names` are those of class 0 and class 1. `boundary` is the
     true one, if it is known: the second feature as a function of the first.
@@ -50,7 +50,7 @@ class LabelledData:
     label_names: tuple[str, str]
     notes: tuple[str, ...] = ()
     boundary: Callable[[Array], Array] | None = None
-    weight_decay: float = 0.01  # AdamW's, where none is asked for; 0.01 is torch's default
+    weight_decay: float = 0.01  # AdamW's, if the settings have none; 0.01 is torch's default
 
 
 def curve(x: Array) -> Array:
@@ -64,9 +64,9 @@ def points(
 ) -> LabelledData:
     """Return points above (label 1) and below (0) the curve y = x sin(x) + x, x in [-3, 4).
 
-    No point is nearer to the curve than MARGIN, in y. Exactly round(noise * count) of the `count`
-    training labels are flipped; the held-out points, drawn beside them to make up their share of
-    all, keep the rule's labels. Raises SettingError.
+    No point is closer to the curve than MARGIN, in y. Exactly round(noise * count) of the `count`
+    training labels are flipped; the held-out points, drawn in addition until they are their share
+    of all points, keep their true labels. Raises SettingError.
     """
     if count < 2:
         raise SettingError(f"must be an integer >= 2; got {count}", "count")
@@ -84,7 +84,7 @@ def points(
     features = np.stack([x, y], axis=1)
     note = (
         f"{len(flipped)} of {count} training labels are flipped, so a model that learns the rule "
-        f"gets {1 - len(flipped) / count:.4f} of them; no held-out label is"
+        f"is right on {1 - len(flipped) / count:.4f} of them; no held-out label is flipped"
     )
     return LabelledData(
         name="points",
@@ -128,7 +128,7 @@ def csv_file(
     labels = read_labels(table, label)
     names = tuple(name for name in table.columns if name != label)
     if not names:
-        raise DataError(f"{path}: there is no column beside the label {label!r} to learn from")
+        raise DataError(f"{path}: there is no column besides the label {label!r} to learn from")
     rows = Rows(table.numbers(names), labels.target)
     train, held = stratified_split(rows, held_out, seed)
     note = f"label {label!r}: {labels.names[0]!r} is class 0, {labels.names[1]!r} is class 1"
@@ -138,7 +138,7 @@ def csv_file(
 
 
 def load(choice: DataChoice, seed: int = 0) -> LabelledData:
-    """Return the chosen data set, or the CSV file that is called so.
+    """Return the chosen data set, or the CSV file with that name.
 
     Raises UnknownNameError for a name that is neither, MissingPackageError for a data set that
     comes with a package, DataError for data that cannot be used.

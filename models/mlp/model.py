@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from twingrad.core.errors import SettingError
 from twingrad.core.layers import Linear, Tanh
 from twingrad.core.module import Module, Sequential
 
-MOST_PARAMETERS = 100_000_000  # beyond that, a slip of the keyboard is likelier than a plan
+MOST_PARAMETERS = 100_000_000  # a larger number is most likely a typing error
 
 
 class MLP(Sequential):
@@ -21,18 +21,14 @@ class MLP(Sequential):
 
     def __init__(self, in_features: int, hidden: Sequence[int] = (5, 3)) -> None:
         widths = [in_features, *hidden, 1]
-        count = sum((fan_in + 1) * fan_out for fan_in, fan_out in _pairs(widths))
+        count = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
         if count > MOST_PARAMETERS:
             raise SettingError(
-                f"must make at most {MOST_PARAMETERS} parameters; got layers of "
-                f"{', '.join(map(str, hidden))} on {in_features} features, which make {count}",
+                f"must give at most {MOST_PARAMETERS} parameters; got layers of "
+                f"{', '.join(map(str, hidden))} on {in_features} features, which give {count}",
                 "hidden",
             )
         layers: list[Module] = []
-        for fan_in, fan_out in _pairs(widths):
+        for fan_in, fan_out in pairwise(widths):
             layers += [Linear(fan_in, fan_out), Tanh()]
         super().__init__(*layers[:-1])
-
-
-def _pairs(widths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return pairwise(widths)

@@ -1,4 +1,4 @@
-"""Pictures of a training run: its loss curve, and where a two-feature model draws the line."""
+"""Pictures of a training run: its loss curve and, for two features, its decision boundary."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from twingrad.models.mlp.datasets import Rows
 from twingrad.models.mlp.training import FittedMlp
 from twingrad.models.pictures import BLACK, BLUE, GREY, VERMILION, figure, grid, write
 
-GRID = 300  # points a side at which the decision is taken
-MOST_DOTS = 3000  # of each set; more would only hide each other
+GRID = 300  # points per side at which the model is evaluated
+MOST_DOTS = 3000  # of each set; more would only overlap
 
 
 def draw_loss(training: Training, data_name: str, path: Path) -> None:
@@ -44,9 +44,9 @@ def draw_loss(training: Training, data_name: str, path: Path) -> None:
 
 
 def draw_decision(fitted: FittedMlp, path: Path) -> None:
-    """Draw the decision regions of a two-feature model with the points it learned from.
+    """Draw the decision regions of a two-feature model with its training points.
 
-    Held-out points have a dark ring; the true boundary is dashed where it is known. Raises
+    Held-out points have a dark ring; the true boundary is dashed if it is known. Raises
     OutputError if the file cannot be written.
     """
     data = fitted.data

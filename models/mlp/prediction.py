@@ -26,7 +26,7 @@ CHECKPOINT = "model.safetensors"
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model as it stands in a checkpoint."""
+    """A trained model, as a checkpoint holds it."""
 
     model: Any
     backend: str
@@ -44,7 +44,7 @@ class Predictor:
 def load_predictor(path: Path, backend: str, device: str | None = None) -> Predictor:
     """Return the model in a checkpoint, or in a folder that `train mlp` wrote, on `backend`.
 
-    Raises CheckpointError for a file that is damaged, another model's or not there.
+    Raises CheckpointError for a file that is missing, damaged or another model's.
     """
     file = path / CHECKPOINT if path.is_dir() or not path.suffix else path
     extra = load_checkpoint(file).extra
@@ -57,7 +57,7 @@ def load_predictor(path: Path, backend: str, device: str | None = None) -> Predi
         mean, std = (np.array(extra[name], dtype=np.float64) for name in ("mean", "std"))
         dtype = settings["dtype"]
         if not mean.shape == std.shape == (len(features),) or dtype not in DTYPES:
-            raise ValueError("its parts do not fit each other")
+            raise ValueError("its parts do not fit together")
         recipe = MLP(len(features), settings["hidden"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(

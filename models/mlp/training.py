@@ -42,7 +42,7 @@ class Standardisation:
     def of(cls, x: Array) -> Standardisation:
         """Return those of x (rows, features); a constant feature has a deviation of 1."""
         std = np.where(x.max(axis=0) == x.min(axis=0), 1.0, x.std(axis=0))
-        # Numbers so small that their squares vanish would leave 0 to divide by.
+        # The squares of tiny numbers underflow, which would leave 0 to divide by.
         return cls(x.mean(axis=0), np.where(std == 0, 1.0, std))
 
     def __call__(self, x: Array) -> Array:
@@ -59,7 +59,7 @@ class Figures:
 
 @dataclass
 class FittedMlp:
-    """A trained model, and all that it takes to use it and to judge it."""
+    """A trained model with all that is needed to use and to evaluate it."""
 
     model: Any
     optimizer: Optimizer
@@ -73,7 +73,7 @@ class FittedMlp:
         """Return the probability of class 1 for x (rows, features) in the data's own units."""
         ready = self.standardisation(x).astype(self.settings.dtype)
         logits = predict(self.model, ready)[:, 0].astype(np.float64)
-        # tanh has no exp to overflow: sigmoid(z) = (1 + tanh(z / 2)) / 2.
+        # tanh cannot overflow: sigmoid(z) = (1 + tanh(z / 2)) / 2.
         probabilities: Array = 0.5 * (1 + np.tanh(0.5 * logits))
         return probabilities
 
@@ -91,7 +91,8 @@ def train(
 ) -> FittedMlp:
     """Fit an MLP to `data`; equal seeds give equal curves on every backend.
 
-    Raises SettingError or BackendError for what cannot be built, TrainingError if it diverges.
+    Raises SettingError or BackendError for a model that cannot be built, TrainingError if training
+    diverges.
     """
     standardisation = Standardisation.of(data.train.x)
     dtype = settings.dtype
@@ -135,12 +136,12 @@ def train(
 
 
 def check(settings: MlpSettings, backend: str, device: str | None = None) -> None:
-    """Raise what `train` would for settings, backend and device alone, before data are read."""
+    """Raise what `train` would raise for settings, backend and device, before data are read."""
     make_optimizer(build(MLP(1, settings.hidden), backend, 0, settings.dtype, device), settings)
 
 
 def make_optimizer(model: Any, settings: MlpSettings, weight_decay: float = 0.01) -> Optimizer:
-    """Return the optimizer that `settings` name; `weight_decay` is AdamW's if they give none."""
+    """Return the optimizer that `settings` name; `weight_decay` is AdamW's if they have none."""
     lr = LEARNING_RATES[settings.optimizer] if settings.lr is None else settings.lr
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
@@ -165,8 +166,8 @@ def loss_curve(
 ) -> list[float]:
     """Return the whole training set's loss after each of `epochs` epochs, on `backend`.
 
-    Without `data` it is that of the points. `settings`, if given, stand for all that follows.
-    With equal arguments, float64 curves of two backends agree to 1e-10 of their values.
+    Without `data` it is that of the points. `settings`, if given, replace the rest.
+    With equal arguments, float64 curves of two backends agree to a relative 1e-10.
     """
     settings = settings or MlpSettings(epochs=epochs, seed=seed, dtype=dtype)
     data = data or points(seed=settings.seed)
@@ -175,7 +176,7 @@ def loss_curve(
 
 
 def save(fitted: FittedMlp, path: Path) -> None:
-    """Write the checkpoint: weights, optimizer, and all that prediction needs.
+    """Write the checkpoint: weights, optimizer, and everything that prediction needs.
 
     Raises OutputError if it cannot be written.
     """

@@ -69,44 +69,44 @@ class Options:
     """
 
     layers: tuple[str, ...] = option(
-        "Only these layers, operations or optimizers, or those that a file registers: a,b,./c.py.",
         (),
+        "Only these layers, operations or optimizers, or those that a file registers: a,b,./c.py.",
         read=parse_layers,
         write=",".join,
     )
     dtypes: tuple[str, ...] = option(
-        "The dtypes to judge.", DTYPES, flags="--dtype", read=parse_dtypes, write=",".join
+        DTYPES, "The dtypes to judge.", name="dtype", read=parse_dtypes, write=",".join
     )
     profile: str = option(
+        Choice("dev", tuple(PROFILES)),
         "How many cases for each law: "
         + ", ".join(f"{name} {count}" for name, count in PROFILES.items())
         + ".",
-        Choice("dev", tuple(PROFILES)),
         otherwise=lambda _: default_profile(),
-        shown="dev, or ci where CI is set",
+        default_in_words="dev, or ci where CI is set",
     )
     examples: int = option(
-        "Cases for each law, layer and dtype.",
         Integer(PROFILES["dev"], low=1),
+        "Cases for each law, layer and dtype.",
         otherwise=lambda made: PROFILES.get(made["profile"], 1),
-        shown="the profile's",
+        default_in_words="the profile's",
     )
     seed: int | None = option(
-        "Where the draws start; the same seed, the same cases.", None, read=check_seed
+        None, "Where the draws start; the same seed, the same cases.", read=check_seed
     )
     backend: str = option(
-        "The backend under test.",
         "numpy",
+        "The backend under test.",
         otherwise=lambda _: default_backend(),
-        shown="TWINGRAD_BACKEND, else numpy",
+        default_in_words="TWINGRAD_BACKEND, else numpy",
     )
     reference: str = option(
-        "The backend that is run beside it.",
         "torch",
+        "The backend that is run beside it.",
         otherwise=lambda made: "numpy" if made["backend"] == "torch" else "torch",
-        shown="torch, else numpy",
+        default_in_words="torch, else numpy",
     )
-    calibrating: bool = option("Keep the worst cases whole.", False, internal=True)
+    calibrating: bool = option(False, "Keep the worst cases whole.", internal=True)
 
     def __post_init__(self) -> None:
         check(self)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from twingrad.core import packages
-from twingrad.core.command_options import Given, fields_as_options
+from twingrad.core.command_options import takes
 from twingrad.core.errors import INTERRUPTED, SettingError
 from twingrad.parity_tests.judge.options import FAILURES, Options
 from twingrad.parity_tests.judge.session import Session
@@ -20,10 +20,9 @@ SWEEPS = FAILURES.parent / "exhaustive"
 NEEDS = ("pytest", "hypothesis", "mpmath")  # of what judges
 
 
-@fields_as_options
+@takes(Options)
 def parity(
-    *,
-    chosen: Given[Options],
+    options: Options,
     jobs: Annotated[int, typer.Option(help="Processes to run in; 0: one for each core.")] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Write report.json and index.html into this folder.")
@@ -68,7 +67,6 @@ def parity(
         raise SettingError(f"--jobs must be an integer >= 0; got {jobs}")
     for package in NEEDS:
         packages.require(package, "parity")
-    options = chosen.instance()
     if options.seed is None:
         options = replace(options, seed=time.time_ns() % 2**32)
     if options.backend == options.reference:
