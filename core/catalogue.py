@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.machinery import PathFinder
@@ -69,6 +70,26 @@ def register_optimizer(
     OPTIMIZERS[spec.name] = spec
     _pages[spec.name] = dict(pages or {})
     return spec
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Let pages of other packages that register be run again, to no effect.
+
+    Inside, their names are free; at its end the tables are as they were.
+    """
+    tables: tuple[dict[str, Any], ...] = (LAYERS, OPTIMIZERS, _pages)
+    before = [dict(table) for table in tables]
+    for name in [*LAYERS, *OPTIMIZERS]:
+        if not is_own(name):
+            LAYERS.pop(name, None)
+            OPTIMIZERS.pop(name, None)
+    try:
+        yield
+    finally:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
 
 
 def page(name: str, room: str, package: str) -> Page | None:

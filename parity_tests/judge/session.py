@@ -19,6 +19,10 @@ class Session:
     options: Options = field(default_factory=Options)
     record: Record = field(default_factory=Record)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # Hypothesis prints all arguments of a law that fails.
+        printer.text(f"<{self.options.command()}>")
+
     @property
     def backends(self) -> Mapping[str, Backend]:
         """The backend under test and the one beside it, by name, in this order."""

@@ -64,7 +64,9 @@ def in_words(case: Case, what: str, index: tuple[int, ...]) -> list[str]:
     lines = ["oracles: " + ", ".join(f"{vote.oracle} {vote.value!r}" for vote in cast)]
     alone = [vote for vote in cast if vote.supporters == 0]
     others_agree = any(vote.supporters for vote in cast)
-    if cast[0].supporters == 0 and len(cast) > 1:
+    if len(cast) == 1:
+        lines.append("no vote: there is no other oracle for this case")
+    elif cast[0].supporters == 0:
         if others_agree:
             lines.append("the definition is out-voted: the oracle is wrong, not the backend")
         else:

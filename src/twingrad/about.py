@@ -52,7 +52,10 @@ def options(
 
 def layers(
     name: Annotated[
-        str | None, typer.Argument(help="A layer, operation or optimizer to show in full.")
+        str | None,
+        typer.Argument(
+            help="A layer, operation or optimizer to show in full; or a file that registers some."
+        ),
     ] = None,
     operations: Annotated[
         bool, typer.Option("--operations", help="Show the structure operations too.")
@@ -60,19 +63,24 @@ def layers(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show every layer and optimizer: formula, inputs, settings, source."""
-    from twingrad.core.catalogue import LAYERS, OPTIMIZERS, everything
+    from twingrad.core.catalogue import LAYERS, OPTIMIZERS, everything, load_file
     from twingrad.core.errors import UnknownNameError
     from twingrad.core.operations import OPERATIONS
 
-    known = everything()
-    if name is not None and name not in known:
-        raise UnknownNameError("layer, operation or optimizer", name, known)
+    known, names = everything(), [] if name is None else [name]
+    if name is not None and name.endswith(".py"):
+        names = load_file(Path(name))
+        known = everything()
+    for one in names:
+        if one not in known:
+            raise UnknownNameError("layer, operation or optimizer", one, known)
     shown: dict[str, Mapping[str, Spec]] = {"layers": LAYERS}
     if operations:
         shown["operations"] = OPERATIONS
     shown["optimizers"] = OPTIMIZERS
-    if json and name is not None:
-        _print_json(facts_of(known[name]))
+    if json and names:
+        facts = [facts_of(known[one]) for one in names]
+        _print_json(facts[0] if names == [name] else facts)
         return
     if json:
         _print_json(
@@ -80,9 +88,10 @@ def layers(
         )
         return
     console = _console()
-    if name is not None:
-        for line in in_full(facts_of(known[name]), console.width):
+    for one in names:
+        for line in in_full(facts_of(known[one]), console.width):
             console.print(line, markup=False, soft_wrap=True)
+    if names:
         return
     for kind, specs in shown.items():
         console.print(table(kind, [facts_of(spec) for spec in specs.values()], console.width))
@@ -307,7 +316,7 @@ def _shown(file: Path) -> str:
     return file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else str(file)
 
 
-def _print_json(document: Mapping[str, Any]) -> None:
+def _print_json(document: Mapping[str, Any] | list[dict[str, Any]]) -> None:
     import json
 
     typer.echo(json.dumps(document, indent=1, allow_nan=False))

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from twingrad.core.catalogue import rehearsal
 from twingrad.parity_tests.runs.mutants.kernels import (
     KernelFile,
     kernel_files,
@@ -274,7 +275,8 @@ def executed(mutant: Mutant) -> dict[str, Any]:
     module = import_module(mutant.module)
     code = compile(_edited(_source(module), mutant), str(module.__file__), "exec")
     namespace: dict[str, Any] = {"__name__": mutant.module}
-    exec(code, namespace)
+    with rehearsal():  # kernels may stand in the file that registers their layer
+        exec(code, namespace)
     return namespace
 
 
