@@ -66,3 +66,28 @@ def weight_gradient(case: Case, backend: str) -> None:
     lead = tuple(range(case.grad_y.ndim - 1))
     total = (exactly(case.grad_y) * xhat).sum(axis=lead)
     agree(backend, "grad_weight against the sum of grad_y * xhat", found, total)
+
+
+LONG = 37  # features, or rows: equal terms, whose sum float64 holds exactly and float32 does not
+
+
+@law("rms_norm", "equal terms add up", draws=drawn, exact=True, dtypes=("float32",))
+def equal_terms(case: Case, backend: str) -> None:
+    """A row of equal numbers is as long as one of them; equal rows give the weight their number.
+
+    That is promised of the handwritten kernel, which adds in float64; torch adds in float32.
+    """
+    if backend != "numpy":
+        return
+    x, g = case.inputs["x"].reshape(-1)[:1], case.grad_y.reshape(-1)[:1]
+    one = outcome(changed(case, x=x, grad_y=g, weight=None), backend)
+    row = np.full(LONG, 1, x.dtype)
+    many = outcome(changed(case, x=x * row, grad_y=g * row, weight=None), backend)
+    for what in ("y", "grad_x"):
+        same(backend, f"{what} of {LONG} equal features", many[what], one[what] * row)
+    ones = np.ones(1, x.dtype)
+    one = outcome(changed(case, x=x, grad_y=g, weight=ones), backend)
+    rows = {"x": np.tile(x, (LONG, 1)), "grad_y": np.tile(g, (LONG, 1)), "weight": ones}
+    total = (LONG * one["grad_weight"].astype(np.float64)).astype(x.dtype)
+    found = outcome(changed(case, **rows), backend)["grad_weight"]
+    same(backend, f"grad_weight of {LONG} equal rows", found, total)
