@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeVar
-
-from hypothesis.strategies import SearchStrategy
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twingrad.core.catalogue import everything, page
 from twingrad.core.errors import RegistrationError
 from twingrad.core.operations import OPERATIONS
 from twingrad.core.spec import LayerSpec, OptimizerSpec
+
+if TYPE_CHECKING:
+    # `twingrad mutants` reads the pages' names where hypothesis is not installed, to say so
+    from hypothesis.strategies import SearchStrategy
 
 ROOM = "laws"  # of the pages of other packages
 BIT_FOR_BIT = "bit for bit"  # ends the sentence of every law that allows no error
